@@ -19,6 +19,6 @@ class ConsoleConfig(AppConfig):
         from server.console.sessions import begin
 
         user_logged_in.connect(begin)
-        # Loggers below a logger do not use its filters, so the handlers have it.
+        # A logger's filter does not apply to its child loggers, so filter in the handlers, too.
         for each in (logging.getLogger("django.request"), *logging.getLogger().handlers):
             each.addFilter(shorten)

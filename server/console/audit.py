@@ -1,4 +1,4 @@
-"""Record the audit trail: who did what to which user, when and from where. Put it into words."""
+"""Record audit events: who did what to which user, when and from where; and describe them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from server.console.models import Account, AuditEvent, User
 
 
 class Action(models.TextChoices):
-    """What is recorded, each in the transaction of the action."""
+    """The actions that are recorded, each in the action's own transaction."""
 
     PASSWORD_CHANGED = "password.changed", gettext_lazy("password changed")
     PASSWORD_FORCED = "password.forced", gettext_lazy("password changed by an administrator")
@@ -47,12 +47,12 @@ class Action(models.TextChoices):
 
 
 came_from: ContextVar[str | None] = ContextVar("came_from", default=None)
-"""The address that the request or job under way comes from; None on the command line."""
+"""The client's address of the current request or job; None on the command line."""
 
 
 @contextmanager
 def coming_from(address: str | None) -> Iterator[None]:
-    """Give the events of a request or job this address."""
+    """Record `address` in all events inside the context: those of one request or job."""
     token = came_from.set(address)
     try:
         yield
@@ -72,8 +72,8 @@ def record(
     """Write one event, inside the transaction of the action.
 
     `detail` must be short facts and never a password, verifier or sealed box. The event belongs
-    to `account`, else to that of the subject, else to that of the actor. `address` is for the
-    gateway, which has no requests.
+    to `account`, else to the subject's account, else to the actor's. Only the gateway gives an
+    `address`: elsewhere, `came_from` has it.
     """
     owner = subject or actor
     return AuditEvent.objects.create(
@@ -89,12 +89,12 @@ def record(
 
 
 def action_text(event: AuditEvent) -> str:
-    """Return what happened, in the language of the page."""
+    """Return the event's action, in the language of the page."""
     return str(dict(Action.choices).get(event.action, event.action))
 
 
 def detail_text(event: AuditEvent) -> str:
-    """Return the facts of an event that are of use to a person."""
+    """Return the facts of an event that help a reader, in the language of the page."""
     return _("; ").join(filter(None, (_fact(*each) for each in event.detail.items())))
 
 
@@ -125,5 +125,5 @@ _failures: dict[str, str | Promise] = {
 
 
 def failure_text(reason: str) -> str:
-    """Return why a client could not store a pushed password."""
+    """Return, in the language of the page, why a client could not store a pushed password."""
     return str(_failures.get(reason, reason))

@@ -16,9 +16,9 @@ from server.console.search import fold
 
 MAX_FILE_BYTES = 1536 * 1024
 MAX_USERS = 10_000
-"""Each takes 0.3 s of a core to hash the temporary password."""
+"""Most users of a file; hashing a temporary password takes 0.3 s of a core for each."""
 AT_ONCE = 500
-"""Rows of a part of a file that is written."""
+"""Rows in each part of a file that is written."""
 DELIMITERS = ",;\t"
 """Excel writes semicolons where the comma is the decimal sign, and tabs in "Unicode text"."""
 COLUMNS = {
@@ -26,7 +26,7 @@ COLUMNS = {
     "display_name": ("display_name", "name", "名前", "氏名"),
     "role": ("role", "役割", "権限"),
 }
-"""The names that a column may have in the first line."""
+"""Titles that a column may have in the first line, by the column's own name."""
 ROLES = {
     "general": "general",
     "generaluser": "general",
@@ -36,13 +36,13 @@ ROLES = {
     "accountadministrator": "administrator",
     "アカウント管理者": "administrator",
 }
-"""By what `fold` makes of a cell."""
+"""Roles by the text of a cell, after `fold`."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvError(ValidationError):
-    """The whole file cannot be used; the message says why, in the language of the page."""
+    """Raised when a file cannot be used; the message says why, in the language of the page."""
 
 
 class Line(NamedTuple):
@@ -121,7 +121,7 @@ def _columns(header: list[str]) -> list[str | None]:
 
 
 def _values(columns: list[str | None], cells: list[str]) -> dict[str, str]:
-    """Return the cells of known columns as they were before `harmless`."""
+    """Return the cells of known columns, without an apostrophe of `harmless`."""
     cells = [cell[1:] if cell[:1] == "'" and harmless(cell[1:]) == cell else cell for cell in cells]
     values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
     values["extra"] = "".join(cells[len(columns) :]).strip()

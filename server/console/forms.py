@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise
 
 MAX_TYPED = 1024
-"""Characters of a password field: more than any rule allows, so that the rule names the limit."""
+"""Most characters of a password field: more than the rules allow, so that a rule is the error."""
 
 
 class NameField(forms.CharField):
@@ -60,7 +60,7 @@ class PasswordField(forms.CharField):
 
 
 class LoginForm(AuthenticationForm):
-    """User name and current password, with one answer to everything that is wrong with them."""
+    """User name and current password, with the same error for everything that is wrong."""
 
     username = NameField(autocomplete="username")
     password = PasswordField(label=gettext_lazy("Password"), autocomplete="current-password")
@@ -73,7 +73,7 @@ class LoginForm(AuthenticationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
-            field.validators = []  # a NUL or too many characters: `clean` has the one answer
+            field.validators = []  # for a NUL or too many characters, `clean` gives the error
         self.fields["username"].widget.attrs["autofocus"] = True
 
     def clean(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class LoginForm(AuthenticationForm):
             return super().clean()
 
     def confirm_login_allowed(self, user: User) -> None:
-        """Refuse a temporary password that has ended, after it has been found right."""
+        """Refuse a correct temporary password that has expired."""
         super().confirm_login_allowed(user)
         if user.temporary_until is not None and user.temporary_until <= clock.now():
             raise ValidationError(
@@ -121,7 +121,7 @@ class NewPasswordForm(forms.Form):
 
 
 class ForcePasswordForm(NewPasswordForm):
-    """The form in which an account administrator sets a new password for a user."""
+    """The form by which an account administrator sets a new password for a user."""
 
     must_change = forms.BooleanField(
         label=gettext_lazy("Password change required at next login"),
@@ -150,7 +150,7 @@ class CurrentPasswordForm(forms.Form):
             checked = authenticate(self.request, username=name, password=password)
         if checked is None:
             raise ValidationError(_("The current password is wrong."))
-        # The state that was checked: a change since then is a concurrent one.
+        # Keep the verifier that was checked: a later change is then seen as concurrent.
         self.user.password = checked.password
         return password
 
@@ -159,7 +159,7 @@ _NOT_YOURS = gettext_lazy("One of the PCs is not yours. Load the page again.")
 
 
 class PushLaterForm(CurrentPasswordForm):
-    """The current password, and the PCs that are to have it."""
+    """The current password, and the PCs to push it to."""
 
     device = forms.TypedMultipleChoiceField(
         label=gettext_lazy("PCs that take the new password"),
@@ -176,7 +176,7 @@ class PushLaterForm(CurrentPasswordForm):
         super().__init__(request)
         self._own = {device.pk: device for device in self.user.devices.all()}
         own = [(pk, "") for pk in self._own]
-        self.fields["device"].choices = own  # type: ignore[attr-defined]  # has them
+        self.fields["device"].choices = own  # type: ignore[attr-defined]  # a choice field
 
     @property
     def chosen(self) -> list[Device]:
@@ -185,9 +185,9 @@ class PushLaterForm(CurrentPasswordForm):
 
 
 class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
-    """A user's own change, pushed to the PCs in `push_to`: chosen, and waiting now.
+    """A user's own change, pushed to the PCs in `push_to`: those that are chosen and wait now.
 
-    After a temporary password, those in `push_late` are to have it at their next login.
+    After a temporary password, the PCs in `push_late` get the password at their next login.
     """
 
     push = forms.BooleanField(
@@ -205,7 +205,7 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
         own = [(pc.device.pk, "") for pc in self.pcs]
         for name in ("device", "shown", "late"):
             self.fields[name].choices = own  # type: ignore[attr-defined]  # as above
-        if self.user.must_change_password:  # the login with it was a moment ago
+        if self.user.must_change_password:  # the user has just typed it at the login
             del self.fields["current_password"]
         else:
             del self.fields["late"]
@@ -215,7 +215,7 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
 
     @property
     def chosen(self) -> set[int]:
-        """The primary keys of the PCs that the user wants the push to reach."""
+        """The primary keys of the PCs that the user has chosen for the push."""
         return set(self.cleaned_data.get("device", ())) if self.cleaned_data.get("push") else set()
 
     @property
@@ -239,12 +239,12 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
 
     @property
     def push_late(self) -> list[Device]:
-        """PCs that are to have the password at their next login."""
+        """PCs that get the password at their next login."""
         wanted = self.cleaned_data.get("late", ())
         return [pc.device for pc in self.pcs if pc.device.pk in wanted]
 
     def push_context(self) -> dict[str, object]:
-        """Return the waiting PCs, and which are ticked: all, unless the user has chosen."""
+        """Return the template's context: waiting PCs, ticked PCs (at first all), and a preview."""
         data = self.request.POST
         shown, off = data.getlist("shown"), set(data.getlist("shown")) - set(data.getlist("device"))
         ticked = {device.pk for device in self.waiting if str(device.pk) not in off}
@@ -284,7 +284,7 @@ _username_rule = RegexValidator(
 
 
 class EditUserForm(forms.Form):
-    """What an administrator may change of a user."""
+    """The fields of a user that an administrator may change."""
 
     display_name = forms.CharField(
         label=pgettext_lazy("of a person", "Name"), max_length=150, required=False
@@ -295,7 +295,7 @@ class EditUserForm(forms.Form):
 
 
 class UserForm(EditUserForm):
-    """A new user, typed or from a line of a file; `people.py` asks whether the name is free."""
+    """A new user, typed or from a line of a file; `people.py` checks that the name is free."""
 
     username = NameField(
         autocomplete="off",
@@ -311,7 +311,7 @@ class UserForm(EditUserForm):
 
 
 class ImportForm(forms.Form):
-    """A file of users; `file` becomes its lines."""
+    """A file of users; the cleaned `file` is its lines."""
 
     file = forms.FileField(
         label=gettext_lazy("CSV file"),
@@ -366,7 +366,7 @@ class OldPasswordFilterForm(forms.Form):
 
 
 class UnseenFilterForm(forms.Form):
-    """The filter of the PCs that were not seen for a time."""
+    """The filter of the PCs that have not been seen for some days."""
 
     days = forms.IntegerField(
         label=gettext_lazy("Not seen for (days)"), min_value=1, max_value=3650
@@ -374,7 +374,7 @@ class UnseenFilterForm(forms.Form):
 
 
 class AuditFilterForm(forms.Form):
-    """The filter of the audit trail; `user` is the one whose page has led there."""
+    """The filter of the audit trail; `user` is the user whose page linked to it."""
 
     user = forms.IntegerField(
         min_value=1, max_value=2**63 - 1, required=False, widget=forms.HiddenInput

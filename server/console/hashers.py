@@ -19,16 +19,16 @@ from server.console import hashing
 
 ALGORITHM = "scram_sha256"
 ITERATIONS = 600_000
-"""PBKDF2 rounds of new verifiers. May be raised at any time: see `User.check_password`."""
+"""PBKDF2 rounds of new verifiers. The number may be raised later: see `User.check_password`."""
 SALT_BYTES = 16
 
 
 class UnusablePassword(ValueError):
-    """A password that SCRAM cannot carry: empty, too long, or not printable ASCII."""
+    """Raised for a password that SCRAM cannot use: empty, too long, or not printable ASCII."""
 
 
 def parse_verifier(encoded: str) -> Verifier:
-    """Return the verifier from its form in the database. Raise ValueError for anything else."""
+    """Parse a verifier in the database's format. Raise ValueError for any other text."""
     algorithm, iterations, *parts = encoded.split("$")
     if algorithm != ALGORITHM or len(parts) != 3:
         raise ValueError("not a SCRAM-SHA-256 verifier")
@@ -37,14 +37,14 @@ def parse_verifier(encoded: str) -> Verifier:
 
 
 def format_verifier(verifier: Verifier) -> str:
-    """Return the form of a verifier in the database."""
+    """Return a verifier in the database's format."""
     values = (verifier.salt, verifier.stored_key, verifier.server_key)
     parts = (b64encode(value).decode() for value in values)
     return "$".join((ALGORITHM, str(verifier.iterations), *parts))
 
 
 def hash_password(password: str, *, salt: bytes, iterations: int) -> Verifier:
-    """Return the verifier of a typed password. Takes 0.3 s of CPU. Raise UnusablePassword."""
+    """Return the verifier of a typed password, in 0.3 s of CPU time. Raise UnusablePassword."""
     return verifier_of(derive_keys(prepare(password), salt=salt, iterations=iterations))
 
 
@@ -57,8 +57,8 @@ def hash_in_turn(
 ) -> Verifier:
     """Return the verifier of a typed password, hashed on the executor; `when_idle` for imports.
 
-    Without `salt` and `iterations`, both are those of a new user. Raise UnusablePassword, or Busy
-    when there are too many before it.
+    Without `salt` and `iterations`, use a new salt and `ITERATIONS`. Raise UnusablePassword, or
+    Busy when the queue is full.
     """
     salt, iterations = salt or secrets.token_bytes(SALT_BYTES), iterations or ITERATIONS
     work = partial(hash_password, prepare(password), salt=salt, iterations=iterations)
@@ -84,10 +84,10 @@ class ScramSha256Hasher(BasePasswordHasher):
         return b64encode(secrets.token_bytes(SALT_BYTES)).decode()
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        """Return the verifier of `password`; nothing matches that of an unusable password.
+        """Return the verifier of `password`; for an unusable password, one that nothing matches.
 
         Django hashes the password of an unknown user as well, so that the time tells nothing. An
-        error here would tell who exists. `passwords.py` refuses unusable passwords before that.
+        error here would tell which users exist. `passwords.py` refuses unusable passwords earlier.
         """
         try:
             password = prepare(password)
@@ -96,7 +96,7 @@ class ScramSha256Hasher(BasePasswordHasher):
         return format_verifier(hash_in_turn(password, salt=b64decode(salt), iterations=iterations))
 
     def verify(self, password: str, encoded: str) -> bool:
-        """Return whether `password` is the one; takes 0.3 s either way."""
+        """Return whether `password` matches the verifier `encoded`; takes 0.3 s in both cases."""
         known = parse_verifier(encoded)
         tried = self.encode(password, b64encode(known.salt).decode(), known.iterations)
         return known.same_password(parse_verifier(tried))

@@ -1,16 +1,16 @@
 """Run password hashing on one bounded executor.
 
 A hash takes 0.3 s of a core (PBKDF2, 600,000 rounds) and does not hold the interpreter lock. The
-executor has one thread for each core: more threads would finish nothing earlier and would take the
-processor from the gateway's event loop.
+executor has one thread for each core: more threads would not be faster, and would take CPU time
+from the gateway's event loop.
 
 Callers wait on their own thread, in the order of their calls, and without a connection to the
 database: the connection goes back to the pool before the wait, because the pool is small and a
 queue of 60 hashes takes ten seconds. When the queue is full, the caller gets `Busy` at once.
 
-Hashes of an import run on the same executor, but one begins only when a thread is free that no
-person needs, and with two or more cores the imports leave one thread free. So a person waits for an
-import at most until a hash under way has ended, and at most once.
+Hashes of an import run on the same executor, but start only when a thread is free and no person
+waits. With two or more cores, imports leave one thread free. So a person waits at most once for an
+import, until one running hash has ended.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from django.db import connection
 from server import metrics
 
 QUEUE_PER_CORE = 64
-"""Hashes that may wait for each core: 20 s of work, which is as long as people wait for a page."""
+"""Most hashes that wait for each core: 20 s of work, as long as people wait for a page."""
 DEADLINE_S = 120.0
 """Longer than a full queue takes, even when the machine is busy with something else."""
 IDLE_WAIT_S = 10.0
-"""How long an import waits for people's hashes before its job takes another look."""
+"""Seconds that an import waits for a free thread before it raises Busy."""
 
 _T = TypeVar("_T")
 
 
 class Busy(Exception):
-    """Too many passwords wait to be hashed. Nothing was done; the user may try again."""
+    """Raised when too many passwords wait to be hashed. Nothing was done; the user may retry."""
 
 
 def available_cores(
@@ -52,9 +52,9 @@ def available_cores(
 
 
 def _quotas(mounted: Path, own: Path) -> Iterator[float]:
-    """Yield the cores of each quota (cgroup v2): of a container, a unit, or what it is in."""
+    """Yield the cores of each CPU quota (cgroup v2) of this process's cgroup and its parents."""
     path = own.read_text().rpartition("0::")[2].strip("/\n") if own.exists() else ""
-    # A container sees its own files at the top, and may know another path for them.
+    # In a container, its own files are at the top, and the path may not exist.
     for folder in (mounted / path, *(mounted / path).parents):
         with suppress(OSError, ValueError):  # no such file, or `max` instead of a number
             quota, period = map(int, (folder / "cpu.max").read_text().split())
@@ -63,19 +63,19 @@ def _quotas(mounted: Path, own: Path) -> Iterator[float]:
 
 _cores = available_cores()
 IMPORT_THREADS = max(1, _cores - 1)
-"""Hashes of imports that run at once."""
+"""Most hashes of imports that run at once."""
 _executor = ThreadPoolExecutor(_cores, "hashing")
 _changed = Condition()
 _running = {"people": 0, "imports": 0}
-"""How many calls wait or run; guarded by `_changed`."""
+"""Number of calls that wait or run; guarded by `_changed`."""
 for _whose in _running:
     metrics.hashing.labels(_whose).set_function(partial(_running.__getitem__, _whose))
 
 
 def run(work: Callable[[], _T], *, when_idle: bool = False) -> _T:
-    """Return what `work` returns, called on the executor. Raise what it raises, or Busy.
+    """Run `work` on the executor, and return or raise its result. Raise Busy when it is full.
 
-    An import hashes `when_idle`: it begins when people leave a thread free, and gets Busy when
+    An import hashes `when_idle`: the work starts when people leave a thread free. Raise Busy when
     they leave none for `IDLE_WAIT_S`.
     """
     give_back_connection()

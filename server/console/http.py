@@ -1,8 +1,8 @@
 """Serve the pages over HTTP: limits of connections and requests, proxies, health checks, Django.
 
-uvicorn itself sets no deadline for a client that sends slowly, or nothing at all. Connections and
-requests are limited together too, so that a flood takes neither the descriptors that the gateway
-needs nor a thread for each request.
+uvicorn sets no deadline for a client that sends slowly or nothing, so this module does. The numbers
+of connections and requests are limited, too: a flood must not take the file descriptors that the
+gateway needs, nor a thread for each request.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from server.reflection import reflect
 log = logging.getLogger(__name__)
 
 HEAD_SECONDS = 20.0
-"""From the connection, or from the last answer, to the end of a request's head."""
+"""Longest time from the connection, or from the last answer, to the end of a request's head."""
 BODY_SECONDS = 60.0
-"""From there to the end of its body."""
+"""Longest time from the end of a request's head to the end of its body."""
 MAX_HEAD_BYTES = 16 * 1024
-"""The largest head of a request. Headers of four bytes take a microsecond each."""
+"""Largest head of a request. Headers of four bytes take a microsecond each."""
 SLICE_BYTES = 1024
-"""Bytes that h11 parses at once: it looks at its limits after all that it was given."""
+"""Bytes that h11 gets at once: it checks its limits only after it has parsed them all."""
 MAX_FORM_BYTES = 64 * 1024
-"""The largest form of someone who is not logged in; a thousand of them fit into the memory."""
+"""Largest form without a login; a thousand of them fit into the memory."""
 MAX_BODY_BYTES = 2 * 1024 * 1024
-"""The largest form or file that is read."""
+"""Largest form or file that is read."""
 PER_ADDRESS = 500
-"""Connections from one address; many browsers of an office share one."""
+"""Most connections from one address; many browsers of an office share an address."""
 MAX_CONNECTIONS = 1_000
-"""Connections of all browsers: half of the descriptors that the gateway leaves."""
+"""Most connections of all browsers: half of the file descriptors that the gateway leaves."""
 MAX_REQUESTS = 400
-"""Requests at once. Each has a thread once its body has come; the others wait for one to end."""
+"""Most requests that run at once, each on a thread; others wait after their body was read."""
 PAGE_SECONDS = 20.0
-"""How long a page may take. Only a database that does not answer takes so long."""
+"""Longest time of a page. Only a database that does not answer makes it so long."""
 REMEMBERED_SECONDS = 1.0
-"""How long the database's answer to `/readyz` is used again."""
+"""Time for which the database's answer to `/readyz` is reused."""
 METHODS = (b"GET", b"HEAD", b"POST")
 
 Receive = Callable[[], Awaitable[Any]]
@@ -61,13 +61,13 @@ AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection. `trusted` are the proxies, whose connections carry many users."""
+    """One connection. `trusted` has the networks of proxies, whose connections serve many users."""
 
     trusted: ClassVar[Sequence[Network]] = ()
     most: ClassVar[int] = MAX_CONNECTIONS
     _open: ClassVar[Counter[str]] = Counter()
     _address = ""
-    """Of the other end; limits count by `_counted`, which is a /64 for IPv6."""
+    """The address of the other end; limits count by `_counted`, which is a /64 for IPv6."""
     _counted = ""
     _watched: object = None
     _is_chunked = False
@@ -75,8 +75,8 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        # asyncio does so itself only where the listener was made with the protocol's number.
-        # Else the body of an answer waits 40 ms for the browser to acknowledge its head.
+        # asyncio sets this only if the listener was made with the protocol's number. Without it, an
+        # answer's body waits 40 ms until the browser acknowledges the head.
         connected: socket.socket = transport.get_extra_info("socket")
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address = self.client[0] if self.client else ""
@@ -88,7 +88,7 @@ class GuardedProtocol(H11Protocol):
             self._watch()
 
     def _is_one_too_many(self) -> bool:
-        """Return whether it has to go. Half of the places are for proxies, where there are any."""
+        """Return whether a limit is exceeded. With proxies, half of the places are for them."""
         open_now = self._open.total()
         if is_trusted(self._address, self.trusted):
             return open_now > self.most
@@ -114,7 +114,7 @@ class GuardedProtocol(H11Protocol):
         super().send_400_response(msg)
 
     def _should_upgrade(self) -> bool:
-        return False  # uvicorn would look for a WebSocket library, and miss it in the log
+        return False  # else uvicorn would log that no WebSocket library is there
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -127,7 +127,7 @@ class GuardedProtocol(H11Protocol):
             return
         self._watched = waits_for
         self._unset_deadline()
-        # A body in chunks of a byte takes seconds to parse. It is refused, so nothing of it is.
+        # A chunked body is refused, so do not parse it: chunks of a byte would take seconds.
         self._is_chunked = waits_for is h11.SEND_BODY and _is_chunked(self.headers)
         seconds = {h11.IDLE: HEAD_SECONDS, h11.SEND_BODY: BODY_SECONDS}.get(waits_for)
         if seconds is not None:
@@ -140,14 +140,14 @@ class GuardedProtocol(H11Protocol):
 
 
 def protocol(trusted: Sequence[Network], most: int = MAX_CONNECTIONS) -> type[GuardedProtocol]:
-    """Return the protocol class for one server behind these proxies."""
+    """Return the protocol class for one server behind the `trusted` proxies."""
     return type(
         "Protocol", (GuardedProtocol,), {"trusted": trusted, "most": most, "_open": Counter()}
     )
 
 
 def application(trusted: Sequence[Network]) -> AsgiApp:
-    """Return the console as an ASGI application behind these proxies."""
+    """Return the console as an ASGI application behind the `trusted` proxies."""
     pages = answer_health(count(limit_time(get_asgi_application())))
     return behind_proxies(limit_requests(pages), trusted)
 
@@ -155,7 +155,7 @@ def application(trusted: Sequence[Network]) -> AsgiApp:
 def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
     """Wrap an ASGI application: take address and scheme from the headers of a trusted proxy.
 
-    `doctor` gets them as they arrive.
+    A request of `doctor` is answered with these headers.
     """
 
     async def put_right(scope: Any, receive: Receive, send: Send) -> None:
@@ -189,7 +189,7 @@ def _is_chunked(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
 
 def _refusal(scope: Any) -> Answer | None:
-    """Return the answer to a head that Django would answer with an error of ours, or None."""
+    """Return the error for a request head that is not allowed, or None to pass it on."""
     headers = dict(scope["headers"])
     if _is_chunked(scope["headers"]):  # browsers and proxies state the length
         return 411, "411 Length Required\n", [_CLOSE]
@@ -204,16 +204,16 @@ def _refusal(scope: Any) -> Answer | None:
 
 
 def _length(headers: dict[bytes, bytes]) -> int:
-    """Return the stated length of the body, or -1."""
+    """Return the stated length of the body, 0 if there is none; -1 if it is no number."""
     length = headers.get(b"content-length", b"0")
     return int(length) if length.isdigit() else -1
 
 
 def limit_requests(app: AsgiApp) -> AsgiApp:
-    """Wrap an ASGI application: refuse odd heads and long bodies, and let `MAX_REQUESTS` run.
+    """Wrap an ASGI application: refuse bad heads and long bodies, and run `MAX_REQUESTS` at once.
 
-    Only a request whose body has come takes one of these places. Django itself would read a whole
-    body, to disk if it is large, before it checks it. So that strangers do not fill the memory, a
+    A request takes one of these places only after its whole body was read. Django would read any
+    body, to disk if it is large, before checking it. So that strangers do not fill the memory, a
     body above `MAX_FORM_BYTES` needs a session.
     """
     room = asyncio.Semaphore(MAX_REQUESTS)
@@ -241,8 +241,8 @@ def limit_requests(app: AsgiApp) -> AsgiApp:
             if unread:
                 return unread.pop()
             if scope["method"] == "POST":
-                # Django would cancel the form when its sender or the proxy gives up, with the work
-                # done and no answer kept for the second sending. It cancels this wait at the end.
+                # Report no disconnect: Django would cancel the form although its work is done, and
+                # keep no answer for a second sending. Django cancels this wait at the end.
                 await asyncio.Future()
             return await receive()
 
@@ -253,7 +253,7 @@ def limit_requests(app: AsgiApp) -> AsgiApp:
 
 
 def has_session(cookies: str) -> bool:
-    """Return whether a request with these cookies comes from someone who is logged in."""
+    """Return whether a request with these cookies has the session of a user who is logged in."""
     from django.contrib.auth import SESSION_KEY
 
     from server.console.sessions import SessionStore
@@ -262,13 +262,13 @@ def has_session(cookies: str) -> bool:
     try:
         return bool(key) and SESSION_KEY in SessionStore(key)
     except DatabaseError:
-        return False  # the login page says so
+        return False  # the login page shows that
 
 
 def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
-    """Wrap an ASGI application: answer a page that does not begin in time with 503.
+    """Wrap an ASGI application: answer 503 when a page does not start to answer in time.
 
-    A form has no such limit: its user has to know how it ended.
+    Forms have no such limit, because their users must learn the result.
     """
     left: set[asyncio.Future[None]] = set()
 
@@ -295,7 +295,7 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
             async with asyncio.timeout(seconds):
                 await began.wait()
         except TimeoutError:
-            # Its thread cannot be stopped, and cancelling would wait for the thread.
+            # The page's thread cannot be stopped, and cancelling the page would wait for it.
             given_up = True
             left.add(page)
             page.add_done_callback(forget)
@@ -310,7 +310,7 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
 
 
 def count(app: AsgiApp) -> AsgiApp:
-    """Wrap an ASGI application: count its requests, their time and the class of their answers."""
+    """Wrap an ASGI application: add its requests, their times and status classes to the metrics."""
 
     async def counted(scope: Any, receive: Receive, send: Send) -> None:
         began, status = monotonic(), 500
@@ -331,7 +331,7 @@ def count(app: AsgiApp) -> AsgiApp:
 
 
 def answer_health(app: AsgiApp) -> AsgiApp:
-    """Wrap an ASGI application: `/healthz` says that it answers, `/readyz` asks the database.
+    """Wrap an ASGI application: answer `/healthz` at once, and `/readyz` by asking the database.
 
     A load balancer asks by IP address and without TLS, which Django would refuse or redirect.
     """
@@ -366,7 +366,7 @@ def _reaches_database() -> bool:
 async def _answer(
     send: Send, status: int, text: str, more: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Answer without Django."""
+    """Send a plain-text answer without Django."""
     body = text.encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

@@ -1,14 +1,14 @@
 """Create or change the users of a CSV file in a job, which outlives the page and the process.
 
 How it works: the upload checks the lines and stores them. A task of each console process takes
-unfinished jobs in turn and creates a few users at a time; the account's administrator may leave the
-page and come back. A lease keeps two processes off one job. When a process is killed, another one
-goes on after the lease: a user and the mark that its line is done are one transaction.
+unfinished jobs in turn and creates a few users at a time, so the administrator may leave the page
+and come back. A lease keeps two processes off one job. When a process is killed, another one goes
+on after the lease: one transaction creates a user and marks the line as done.
 
-A temporary password must reach the administrator later, and the database must not tell it. So each
+The administrator gets the temporary passwords later, and the database must not reveal them. So each
 job has a key pair. The server keeps the public key and seals each password with it. The private key
-is only in a cookie of the browser that has started the job. The passwords can be fetched once,
-within `KEPT` after the end; then the job is deleted.
+is only in a cookie of the browser that started the job. The passwords can be fetched once, within
+`KEPT` after the end; then the job is deleted.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from server.console.search import fold
 log = logging.getLogger(__name__)
 
 KEPT = timedelta(days=1)
-"""How long after its end a job and its temporary passwords are kept."""
+"""Time for which a job and its temporary passwords are kept after its end."""
 LEASE = timedelta(seconds=15)
-"""After so long without progress, the process that worked on a job is taken for dead."""
+"""Time without progress after which another process may take over a job."""
 POLL_S = 2.0
-"""How often a process looks for a job."""
+"""Interval at which a process looks for a job."""
 
 _worker = secrets.token_hex(8)
-"""This process."""
+"""The random name of this process, which a lease holds."""
 
 
 class WrongBrowser(Exception):
-    """The private key is missing: another browser has started the job."""
+    """Raised when the private key is missing or wrong: another browser has started the job."""
 
 
 def start(lines: Sequence[csvfiles.Line], *, by: User) -> tuple[ImportJob, str]:
@@ -74,7 +74,7 @@ def start(lines: Sequence[csvfiles.Line], *, by: User) -> tuple[ImportJob, str]:
 
 
 def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
-    """Check one line without the database; `seen` holds the names of the lines before it."""
+    """Check one line without the database; `seen` has the user names of earlier lines."""
     cell = fold(line.values.get("role", ""))
     role = csvfiles.ROLES.get(cell, "?") if cell else User.Role.GENERAL
     form, error = UserForm({**line.values, "role": role}), ""
@@ -90,12 +90,12 @@ def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
         name = line.values.get("username", "").replace("\0", "")
         return ImportLine(number=line.number, username=name[:80], error=error, done=True)
     seen.add(form.cleaned_data["username"].casefold())
-    # An empty role stays empty: it does not change the role of an existing user.
+    # An empty role stays empty, because it must not change the role of an existing user.
     return ImportLine(number=line.number, **form.cleaned_data | {"role": role if cell else ""})
 
 
 async def work_for_ever() -> None:
-    """Work on jobs as long as there are any, and look for one every `POLL_S` seconds."""
+    """Work on jobs until none is left, and look for new ones every `POLL_S` seconds."""
     is_away = False
     while True:
         try:
@@ -109,7 +109,7 @@ async def work_for_ever() -> None:
 
 
 def work() -> bool:
-    """Work on the next lines of one job. Return whether there may be more to do at once."""
+    """Work on the next lines of one job. Return whether to call this again at once."""
     job = _claim()
     if job is None:
         ended = ImportJob.objects.filter(finished_at__lt=clock.now() - KEPT)
@@ -120,12 +120,12 @@ def work() -> bool:
         with translation.override(job.language), coming_from(job.address):
             _go_on(job)
     except (hashing.Busy, PermissionDenied, User.DoesNotExist):
-        return False  # another action has changed the user in the same moment; the next run sees it
+        return False  # busy, or the user was changed at the same moment: the next run retries
     return True
 
 
 def _claim() -> ImportJob | None:
-    """Return the unfinished job that has waited longest, leased by this process, or None."""
+    """Lease the unfinished job that has waited longest to this process; return it, or None."""
     now = clock.now()
     free = ImportJob.objects.filter(Q(worker=_worker) | Q(leased_until__lt=now), finished_at=None)
     job = free.select_related("started_by__account").order_by("leased_until", "pk").first()
@@ -135,7 +135,7 @@ def _claim() -> ImportJob | None:
 
 
 def _go_on(job: ImportJob) -> None:
-    """Create or change as many users as are hashed at once, or end the job. Raise Busy."""
+    """Create or change the users of `IMPORT_THREADS` lines, or end the job. Raise Busy."""
     by, left = job.started_by, job.lines.filter(done=False)
     if not (by.is_active and by.is_administrator):
         text = _("Not done: the administrator of this import is disabled or has lost the role.")
@@ -163,7 +163,7 @@ def _go_on(job: ImportJob) -> None:
     box = SealedBox(PublicKey(b64decode(job.public_key)))
     for line, user, password in new:
         with transaction.atomic():
-            # The mark comes first: a second process that works on the line waits here.
+            # Mark the line first: another process that works on it waits here.
             if left.filter(pk=line.pk).update(done=True, sealed=box.encrypt(password.encode())):
                 error = people.create(user, by=by)
                 if error:
@@ -172,9 +172,9 @@ def _go_on(job: ImportJob) -> None:
 
 
 def _change(line: ImportLine, *, by: User) -> bool:
-    """Set name and role, where not empty, of the account's user; return False if there is none.
+    """Set an existing user's name and role, where not empty; return False if there is no user.
 
-    The account's lock comes first, as everywhere; the mark is in the same transaction.
+    Lock the account first, as everywhere, and mark the line in the same transaction.
     """
     user = User.objects.filter(account=by.account_id, username=line.username).first()
     if user is None:
@@ -199,7 +199,7 @@ def _hash(user: User, password: str) -> None:
 def fetch(job: ImportJob, key: str) -> list[tuple[str, str]] | None:
     """Return the names and temporary passwords of an ended job, and forget the passwords.
 
-    Return None when the job runs or they have been fetched. Raise WrongBrowser.
+    Return None while the job runs, or if the passwords have been fetched. Raise WrongBrowser.
     """
     try:
         private = PrivateKey(b64decode(key, validate=True))

@@ -1,12 +1,12 @@
 """Count refused passwords and lock out guessers: a handler for django-axes.
 
-axes' own handler counts one limit for everything and keeps what was typed. Here a user name at one
-address, a user name anywhere, and an address each have a limit. Names are normalised first, so
-that all spellings of one user count together. They are kept as keyed hashes, because people type
-passwords into the wrong field. IPv6 addresses count by their /64.
+axes' own handler has one limit for everything, and stores what was typed. Here there are three
+limits: of a user name at one address, of a user name anywhere, and of an address. Names are
+normalised first, so that all spellings of one user count together. They are stored as keyed hashes,
+because people type passwords into the wrong field. IPv6 addresses count by their /64.
 
 Wrong codes of new PCs are counted in the same table, by user and by address. The column for the
-user agent, which nothing else uses, keeps them apart from passwords.
+user agent, which has no other use here, keeps them apart from passwords.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from server.console.models import User
 log = logging.getLogger(__name__)
 
 WINDOW = timedelta(minutes=15)
-"""Failures count until there was none for this long."""
+"""Failures are forgotten when there was no new one for this long."""
 LIMIT_USER_AND_ADDRESS = 5
 LIMIT_USER = 30
-"""Higher, so that strangers cannot easily lock a user out who logs in from elsewhere."""
+"""Higher, so that strangers at other addresses cannot easily lock a user out."""
 LIMIT_ADDRESS = 50
-"""An office behind one address has many people who mistype."""
+"""Higher, because many people of an office share one address, and mistype."""
 CODE_WINDOW = timedelta(hours=1)
-"""The same for wrong codes of new PCs."""
+"""As `WINDOW`, for wrong codes of new PCs."""
 LIMIT_CODES = 10
-"""Wrong codes of one user; of one address `LIMIT_ADDRESS`."""
+"""Most wrong codes of one user; the limit of one address is `LIMIT_ADDRESS`."""
 PATIENCE_S = 20.0
-"""How long a login waits for other logins of the same user name."""
+"""Longest time that a login waits for other logins of the same user name."""
 
 _PASSWORDS, _CODES = "", "code"
 
@@ -61,14 +61,14 @@ _turns_lock = Lock()
 
 
 def key(username: str) -> str:
-    """Return what is kept of a user name: the same for all spellings that people may type."""
+    """Return the keyed hash that is stored for a user name, the same for all its spellings."""
     folded = normalise_name(username).casefold()
     return salted_hmac("coconowork.lockout", folded, algorithm="sha256").hexdigest()
 
 
 @contextmanager
 def in_turn(username: str) -> Iterator[None]:
-    """Check one password of a user at a time, to count each of many guesses at once. Raise Busy."""
+    """Let one password of a user be checked at a time, to count parallel guesses. Raise Busy."""
     with _turns_lock:
         turn = _turns.setdefault(key(username), BoundedSemaphore())
     hashing.give_back_connection()
@@ -89,7 +89,7 @@ def unlock(user: User) -> None:
 
 
 class TooManyCodes(ValidationError):
-    """Too many wrong codes of this user or from this address; the text says how long to wait."""
+    """Raised after too many wrong codes of a user or an address; the text says how long to wait."""
 
     def __init__(self, wait: timedelta) -> None:
         minutes = ceil(wait.total_seconds() / 60)
@@ -102,7 +102,7 @@ class TooManyCodes(ValidationError):
 
 
 def check_codes(user: User, address: str | None) -> None:
-    """Raise TooManyCodes while no code is taken from this user or this address, right or wrong."""
+    """Raise TooManyCodes if this user or address has made too many wrong guesses."""
     now = timezone.now()
     name, counted = key(user.username), _counted(address)
     found = _counts(_CODES, name, counted, since=now - CODE_WINDOW)
@@ -111,7 +111,7 @@ def check_codes(user: User, address: str | None) -> None:
 
 
 def count_wrong_code(user: User, address: str | None) -> None:
-    """Count a wrong code, and record when it was the last one for now."""
+    """Count a wrong code, and record an audit event if it locks the user or the address out."""
     now = timezone.now()
     _failures(_CODES).filter(attempt_time__lt=now - CODE_WINDOW).delete()
     _count(_CODES, key(user.username), _counted(address), at=now)
@@ -129,7 +129,7 @@ def _failures(kind: str) -> QuerySet[Any, Any]:
 
 
 def _counts(kind: str, name: str, counted: str | None, *, since: datetime) -> dict[str, Any]:
-    """Return the failures of a user, of an address, and of both, and when the last one was."""
+    """Return the failures of a user, of an address, and of both, and the time of the last one."""
     by, here = Q(username=name), Q(ip_address=counted)
     return (
         _failures(kind)
@@ -152,12 +152,12 @@ def _count(kind: str, name: str, counted: str | None, *, at: datetime) -> None:
 
 
 def _counted(address: str | None) -> str | None:
-    """Return the address that limits count by; a /64 is named by its first address."""
+    """Return the address that limits count by; for a /64, its first address."""
     return counted_address(address).partition("/")[0] if address is not None else None
 
 
 class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
-    """Named in the settings as `AXES_HANDLER`."""
+    """Count failures for django-axes; the setting `AXES_HANDLER` names this class."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         """Return whether passwords for this user name, or from this address, are refused now."""
@@ -172,7 +172,7 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
     def user_login_failed(
         self, _sender: object, credentials: dict[str, Any], request: Any, **_more: object
     ) -> None:
-        """Count and record a refused password; one during a lockout does not lengthen it."""
+        """Count and record a refused password. During a lockout, it is not counted."""
         if request.axes_locked_out:
             metrics.console_logins.labels("locked").inc()
             return
@@ -191,20 +191,20 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
         if self.is_locked(request, credentials):
             request.axes_locked_out = True
             log.warning("console login locked out: %s from %s", whose, address)
-            # Also for a name that no user has, so that both take the same time.
+            # Record unknown user names, too, so that known and unknown ones take the same time.
             record(Action.LOGIN_LOCKED, subject=subject)
 
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
-        """Forget the failures of this user at this address, and no others."""
+        """Forget the failures of this user at this address, but no others."""
         name, counted = self._who(request, {"username": user.get_username()})
         _failures(_PASSWORDS).filter(username=name, ip_address=counted).delete()
 
     def post_save_access_attempt(self, *_: object, **_more: object) -> None:
-        """Do nothing: axes calls it after each save of its own models."""
+        """Do nothing; axes calls this after each save of its own models."""
 
     post_delete_access_attempt = post_save_access_attempt
 
     def _who(self, request: Any, credentials: dict[str, Any] | None) -> tuple[str, str | None]:
-        """Return the kept form of the user name, and the address that limits count by."""
+        """Return the stored hash of the user name, and the address that limits count by."""
         name = key((credentials or {}).get("username") or "")
         return name, _counted(request.axes_ip_address)

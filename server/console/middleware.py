@@ -29,15 +29,15 @@ CONTENT_SECURITY_POLICY = (
 )
 
 MAX_LOCATION_CHARS = 2_000
-"""nginx keeps 4 KiB for the head of an answer, and makes a 502 of a longer one."""
+"""nginx allows 4 KiB for the head of an answer, and answers 502 if it is longer."""
 
 View = Callable[..., HttpResponseBase]
 
 
 class HeadersMiddleware:
-    """Set the headers of every answer, and the address of every audit event.
+    """Set security headers for every answer, and the address for every audit event.
 
-    Browsers keep pages in no cache.
+    The headers forbid browsers to cache pages.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -53,9 +53,9 @@ class HeadersMiddleware:
         )
         response.headers.setdefault("Cache-Control", "no-store")
         location = response.headers.get("Location", "")
-        if len(location) > MAX_LOCATION_CHARS:  # a page to go back to, of a very long address
+        if len(location) > MAX_LOCATION_CHARS:  # it holds a page's very long address
             response.headers["Location"] = location.partition("?")[0]
-        # What was under way while a form was answered must not take away the form's new session.
+        # A request that ran while a form was answered must not replace the form's new session.
         if is_poll(request):
             response.cookies.clear()
         elif request.method != "POST":
@@ -65,7 +65,7 @@ class HeadersMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer Busy, and actions of or on a user who was deleted at the same moment."""
+        """Answer Busy, and requests by or about a user who has just been deleted."""
         if isinstance(exception, Busy):
             return busy(request)
         if isinstance(exception, User.DoesNotExist):
@@ -83,15 +83,15 @@ def reachable_with_temporary_password(view: View) -> View:
 
 
 class LoginMiddleware(LoginRequiredMiddleware):
-    """Ask for a login as Django does, then for the change of a temporary password.
+    """Require a login as Django does, and then the change of a temporary password.
 
-    Polls are answered with 401, not with the login page. Other pages count as use of the session.
+    Polls are answered with 401 instead of the login page. Other pages count as use of the session.
     """
 
     def process_view(
         self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        """Return None when the view may run."""
+        """Return None when the view may run, else a redirect or 401."""
         refused: HttpResponseBase | None = super().process_view(request, view, args, kwargs)
         if is_poll(request):
             refused = HttpResponse(status=401) if refused else None
@@ -103,13 +103,13 @@ class LoginMiddleware(LoginRequiredMiddleware):
         return refused
 
     def handle_no_permission(self, request: HttpRequest, view_func: View) -> HttpResponseRedirect:  # noqa: ARG002 - Django's
-        """Lead to the login page of the console, or of the smartphone."""
+        """Redirect to the login page of the console, or of the smartphone page."""
         page = reverse("app-login" if in_app(request) else "login")
         return redirect_to_login(request.get_full_path(), page)
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
-    """Send each static file whole: ours are small, and ASGI cannot stream from a file."""
+    """Send each static file at once: our files are small, and ASGI cannot stream from a file."""
 
     @staticmethod
     def serve(static_file: StaticFile, request: HttpRequest) -> HttpResponse:

@@ -1,8 +1,8 @@
-"""Hand a user's password to a new PC that shows a code (docs/protocol.md, "A new PC by a code").
+"""Give a user's password to a new PC that shows a code (docs/protocol.md, "A new PC by a code").
 
-The gateway makes the row of a PC that shows a code, sends what is sealed here, and deletes rows
-that have ended. An open row is used once: two users who type one code lock it one after the other,
-and the second one finds it used. The audit event outlives the row, so the result has its number.
+The gateway creates a row for a PC that shows a code, sends the password that is sealed here, and
+deletes ended rows. A row is used once: when two users type one code, the second one to lock the row
+finds it used. The audit event outlives the row, so the result page is found by the event's number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from server.console.passwords import lock_as_checked
 
 
 class UnknownCode(ValidationError):
-    """No PC shows this code, or it does not any more, or the code is used; nothing was done."""
+    """Raised when no PC shows this code (any more), or the code is used; nothing was done."""
 
     def __init__(self) -> None:
         text = _(
@@ -39,7 +39,7 @@ class UnknownCode(ValidationError):
 def find(user: User, code: str, *, address: str | None = None) -> Pairing:
     """Return the new PC that shows `code`. Raise UnknownCode, or TooManyCodes.
 
-    Lock the user's row, so that each guess of a salvo is counted, on all nodes.
+    Lock the user's row, so that parallel guesses are all counted, on all nodes.
     """
     check_codes(user, address)
     with transaction.atomic():
@@ -54,7 +54,7 @@ def find(user: User, code: str, *, address: str | None = None) -> Pairing:
 
 
 def accept(user: User, shown: Pairing, *, password: str) -> AuditEvent:
-    """Seal `user`'s current `password` for the new PC that `shown` was about; return the event.
+    """Seal `user`'s current `password` for the new PC of row `shown`; return the audit event.
 
     `user` must be as it was when `password` was checked. Raise UnknownCode, ConcurrentChange, or
     PermissionDenied when the user is disabled.
@@ -84,13 +84,13 @@ State = Literal["on_its_way", "to_confirm", "connected", "gone", "expired"]
 def state_of(user: User, event: AuditEvent) -> State:
     """Return the state of the new PC that `user` has accepted in `event`."""
     device_id = event.detail["device_id"]
-    # A PC that has been this user's before keeps its key.
+    # If the PC has been this user's before, it keeps its old key, so compare the name.
     known = Q(name=event.detail["device"], waiting_since__gte=event.at)
     if user.devices.filter(Q(device_id=device_id) | known).exists():
         return "connected"
     now, valid_for = clock.now(), timedelta(seconds=CODE_SECONDS)
     row = user.pairings.filter(device_id=device_id).order_by("-expires_at").first()
-    if row is None:  # a row that was delivered stays longer
+    if row is None:  # deleted: a delivered row would stay longer
         return "gone" if now < event.at + valid_for else "expired"
     if row.delivered_at is not None:
         return "to_confirm" if now < row.delivered_at + valid_for else "expired"

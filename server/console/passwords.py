@@ -1,13 +1,13 @@
 """Change passwords: retire the current one, set the new one, and prepare the push.
 
-Each change is one transaction, which also holds its audit event and its pushes. The gateways are
+Each change is one transaction, which also writes its audit event and its pushes. The gateways are
 woken at its commit. A new password is hashed once, before the transaction, with the salt of the
-user's other verifiers: so the same hash tells whether it is a password that is still in use.
+user's other verifiers: so the same hash shows whether the password is still in use.
 
-Lock order, the same in console and gateway, which avoids deadlocks: the account's row, then user
-rows, then device rows, then push deliveries or pairings, each by ascending key. Rows are locked FOR
-NO KEY UPDATE: an insert that refers to a user (an audit event, a device) takes FOR KEY SHARE on the
-user's row, which FOR UPDATE would make wait.
+To avoid deadlocks, console and gateway lock rows in the same order: the account's row, then user
+rows, then device rows, then push deliveries or pairings, each by ascending key. They lock FOR NO
+KEY UPDATE: an insert that refers to a user (an audit event, a device) takes FOR KEY SHARE on the
+user's row, and would have to wait for FOR UPDATE.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ from server.console.validators import reuse_rule_text
 Row = TypeVar("Row", bound=Model)
 
 GRACE = timedelta(days=30)
-"""How long clients may go on with a password after it was changed."""
+"""Time for which clients may log in with an old password after a change."""
 FORGOTTEN_AT_ONCE = 1_000
-"""Events of the audit trail, or old passwords, that one sweep deletes: some millions a day."""
+"""Most audit events or old passwords that one sweep deletes; that is some millions a day."""
 REMEMBERED = timedelta(days=365)
-"""How long after its end a client gets `expired` rather than `credentials`."""
+"""Time after a password's end in which a client gets `expired` rather than `credentials`."""
 
 
 class ConcurrentChange(ValidationError):
-    """Another change of this password was committed first; nothing was done."""
+    """Raised when another change of this password was committed first; nothing was done."""
 
     def __init__(self) -> None:
         super().__init__(_("This password has just been changed elsewhere. Nothing was done."))
 
 
 class NotPushed(ValidationError):
-    """Some PCs cannot take the password any more; nothing was done."""
+    """Raised when some PCs cannot take the password any more; nothing was done."""
 
     def __init__(self, names: list[str]) -> None:
         text = _(
@@ -69,7 +69,7 @@ class NotPushed(ValidationError):
 
 
 class ReusedPassword(ValidationError):
-    """The new password is the current or a still valid old one; nothing was done."""
+    """Raised when the new password is the current or a valid old one; nothing was done."""
 
     def __init__(self) -> None:
         super().__init__(reuse_rule_text())
@@ -84,9 +84,9 @@ def change_own(
 ) -> PasswordChange:
     """Change `user`'s own password and push it to those of `push_to` that wait.
 
-    `user` must be as it was when the current password was checked; it is brought up to date.
-    Devices that are not the user's, blocked or not waiting are left out. Those of `late` that have
-    a valid old password from now on get it at their next login.
+    `user` must be as it was when the current password was checked, and is updated at the commit.
+    Devices that are not the user's, blocked or not waiting are left out. Devices in `late` get the
+    password at their next login, if their old password is still valid.
     Raise ConcurrentChange, ReusedPassword, UnusablePassword, Busy or PermissionDenied (disabled).
     """
     verifier = _new_verifier(user, new_password)
@@ -102,9 +102,9 @@ def change_own(
 def push_later(user: User, *, password: str, devices: Collection[Device]) -> PasswordChange:
     """Push `user`'s current `password` to PCs that kept an old one; return the latest change.
 
-    A PC that waits gets it at once, another one at its next login, while its old password is
-    valid. `user` must be as it was when `password` was checked. All of `devices` get it, or none:
-    raise NotPushed when one of them has it by now, is disconnected, or its old password has ended.
+    A waiting PC gets it at once, another PC at its next login, while its old password is valid.
+    `user` must be as it was when `password` was checked. All of `devices` get it, or none: raise
+    NotPushed when one of them already has it, is disconnected, or its old password has expired.
     Raise ConcurrentChange, or PermissionDenied when the user is disabled.
     """
     with transaction.atomic():
@@ -123,10 +123,10 @@ def push_later(user: User, *, password: str, devices: Collection[Device]) -> Pas
 
 
 def lock_as_checked(user: User, *, must_be_active: bool = True) -> User:
-    """Inside a transaction: lock and return `user`'s row, whose password was checked before.
+    """Lock and return the row of `user`, whose password was checked. Call in a transaction.
 
-    Raise ConcurrentChange when the password is another one by now, PermissionDenied when the user
-    is disabled and must not be.
+    Raise ConcurrentChange when the password has changed since the check, PermissionDenied when
+    the user is disabled and `must_be_active`.
     """
     row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if row.password != user.password:
@@ -140,8 +140,8 @@ def force(user: User, *, by: User | None, new_password: str, must_change: bool) 
     """Set `user`'s password as an account administrator; nothing is pushed.
 
     `by` is None for the command line. Raise PermissionDenied when `by` is not an enabled
-    administrator of the user's account, else as `change_own`, except that a disabled user's
-    password may be set.
+    administrator of the user's account. Raise the other errors of `change_own`, but the user may
+    be disabled.
     """
     if by is not None:
         _check_administrator(by, user)
@@ -154,9 +154,9 @@ def force(user: User, *, by: User | None, new_password: str, must_change: bool) 
 
 
 def set_initial(user: User, password: str, *, must_change: bool, when_idle: bool = False) -> None:
-    """Give a new user its first password. Set fields only, the caller saves them.
+    """Set the fields of a new user's first password; the caller saves them.
 
-    So the hashing (0.3 s) is over before the caller's transaction begins. An import hashes
+    So the hashing (0.3 s) ends before the caller's transaction begins. An import hashes
     `when_idle`. Raise UnusablePassword or Busy.
     """
     user.password = format_verifier(hash_in_turn(password, when_idle=when_idle))
@@ -165,7 +165,7 @@ def set_initial(user: User, password: str, *, must_change: bool, when_idle: bool
 
 
 def end_old_passwords(user: User, *, by: User) -> int:
-    """End all of `user`'s old passwords now. Return how many there were.
+    """End all valid old passwords of `user` now, and return their number.
 
     Raise PermissionDenied unless `by` is the user or an administrator of the user's account.
     """
@@ -184,23 +184,23 @@ def end_old_passwords(user: User, *, by: User) -> int:
 
 
 def old_valid_until(user: User) -> datetime | None:
-    """Return the end of the last old password that clients may still use, or None."""
+    """Return when the last valid old password expires, or None if there is none."""
     last = retired_still_valid(user, at=clock.now()).order_by("-valid_until").first()
     return last.valid_until if last else None
 
 
 def tidy_up() -> None:
-    """Give up pushes to PCs whose old password has ended; forget what ended long ago.
+    """End pushes to PCs whose old password has expired, and delete rows that ended long ago.
 
-    Rows that another transaction has locked are left to the next call, which avoids deadlocks.
+    To avoid deadlocks, rows that another transaction has locked are left to the next call.
     """
     now = clock.now()
     with transaction.atomic():
         pending = PushDelivery.objects.filter(outcome=PushDelivery.Outcome.PENDING)
-        # Each PC has its own end, which may be before or after that of the latest change.
+        # Each PC's old password has its own end, before or after the end that the change gave.
         expired = _unlocked(pending.filter(device__login_valid_until__lte=now))
         _finish(PushDelivery.Outcome.EXPIRED, pk__in=list(expired.values_list("pk", flat=True)))
-        # What a gateway that was killed has left; a delivered one stays for the page of its result.
+        # Codes that a killed gateway has left; delivered ones stay a day for the result page.
         left = Q(delivered_at=None, expires_at__lt=now - timedelta(minutes=1))
         for forgotten in (
             RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED),
@@ -217,12 +217,12 @@ def tidy_up() -> None:
 
 
 def _unlocked(rows: QuerySet[Row]) -> QuerySet[Row]:
-    """Lock those of the rows that no other transaction has locked."""
+    """Return a query that locks the rows, without rows that another transaction has locked."""
     return rows.select_for_update(of=("self",), skip_locked=True, no_key=True)
 
 
 def _new_verifier(user: User, password: str) -> Verifier:
-    """Return the hash, with the salt of the user's other verifiers: one proof fits them all."""
+    """Hash with the salt of the user's other verifiers: one proof can be checked against all."""
     current = parse_verifier(user.password)
     return hash_in_turn(password, salt=current.salt, iterations=current.iterations)
 
@@ -230,7 +230,7 @@ def _new_verifier(user: User, password: str) -> Verifier:
 def _change(
     user: User, verifier: Verifier, *, kind: PasswordChange.Kind, by: User | None, must_change: bool
 ) -> PasswordChange:
-    """Inside a transaction: retire the current password, set the new one, wake the gateways."""
+    """Retire the current password, set the new one, wake the gateways. Call in a transaction."""
     row = lock_as_checked(user, must_be_active=by is not None and by.pk == user.pk)
     now = clock.now()
     in_use = [row.password, *(old.verifier for old in retired_still_valid(row, at=now))]
@@ -263,9 +263,9 @@ def _change(
 
 
 def _push(change: PasswordChange, devices: Collection[Device], password: str) -> list[str]:
-    """Inside a transaction: put the password on its way to devices; return their names.
+    """Write pending pushes to devices, and return their names. Call in a transaction.
 
-    What is on its way already stays as it is.
+    A push that is already pending stays as it is.
     """
     ordered = sorted(devices, key=lambda device: device.pk)
     fresh = {"outcome": PushDelivery.Outcome.PENDING, "failure": ""}

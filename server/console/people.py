@@ -1,12 +1,12 @@
 """Create, change, disable and delete users, and their PCs.
 
-User names are unique in the whole installation, so "taken" tells an administrator that another
-account has such a user. Each such answer is an audit event, and an account gets at most
-`TAKEN_PER_DAY` of them: then no name is looked up for it, until the first of them is a day old.
+User names are unique in the whole installation, so the answer "taken" can tell an administrator
+that another account has such a user. Each such answer is an audit event. After `TAKEN_PER_DAY` of
+them within a day, an account's names are not looked up until the oldest answer is a day old.
 
-An account always keeps an enabled administrator. Each change is one transaction that begins with
-the lock of the account's row. So two administrators who disable, demote or delete each other at the
-same moment do not both succeed.
+An account always keeps an enabled administrator. Each change is one transaction that first locks
+the account's row. So two administrators who disable, demote or delete each other at the same moment
+cannot both succeed.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from server.console.audit import Action, record
 from server.console.models import Account, AuditEvent, Device, ImportJob, User
 
 AT_ONCE = 200
-"""Users of one transaction, which takes less than a second: logins of its users wait for it."""
+"""Most users of one transaction, so that it takes less than a second: their logins wait for it."""
 
 TAKEN_PER_DAY = 100
-"""Answers that a name is taken, by account: an administrator can make more administrators."""
+"""Most answers that a name is taken. Counted by account: an administrator can make others."""
 
 _KINDS = ("ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnpqrstuvwxyz", "23456789")
-"""Without 0 O o and 1 I l, which look alike on paper."""
+"""Characters of temporary passwords, without 0 O o and 1 I l, which look alike on paper."""
 
 
 class LastAdministrator(ValidationError):
-    """The account would have no enabled administrator; nothing was done."""
+    """Raised if the account would have no enabled administrator; nothing was done."""
 
     def __init__(self, user: User) -> None:
         text = _("%(user)s is the last enabled administrator of the account.")
@@ -46,7 +46,7 @@ class LastAdministrator(ValidationError):
 
 
 class Change(NamedTuple):
-    """A change of some fields of a user: its event, which rows it changes, and to what."""
+    """A change of users: its audit event, the rows that it changes, and the new values."""
 
     event: Action
     of: Q
@@ -73,7 +73,7 @@ def temporary_password() -> str:
 def name_refusal(user: User, *, by: User | None) -> str:
     """Return why `user` cannot have its name, or an empty text. `by` is None on the command line.
 
-    A name that differs from another one only in case is refused: people would mix them up.
+    A name that differs from another only in case is refused, because people would mix them up.
     """
     if by is not None:
         today = Q(account=by.account_id, at__gt=clock.now() - timedelta(days=1))
@@ -89,7 +89,7 @@ def name_refusal(user: User, *, by: User | None) -> str:
 
 
 def create(user: User, *, by: User) -> str:
-    """Save a new user with its audit event. Return why not, when the name has just been taken."""
+    """Save a new user with its audit event. Return an error if the name has just been taken."""
     try:
         with transaction.atomic():
             user.save()
@@ -101,10 +101,10 @@ def create(user: User, *, by: User) -> str:
 
 @contextmanager
 def as_administrator(by: User | None, account_id: int) -> Iterator[QuerySet[User]]:
-    """Run one action at a time on the users of an account; give its enabled administrators.
+    """Lock an account for an action on its users, and yield its enabled administrators.
 
     `by` must be one of them, and stays one: the actions refuse to demote, disable or delete `by`.
-    It is None for the command line. Raise PermissionDenied.
+    `by` is None for the command line. Raise PermissionDenied.
     """
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account_id)
@@ -116,7 +116,7 @@ def as_administrator(by: User | None, account_id: int) -> Iterator[QuerySet[User
 
 
 def apply(change: Change, user: User, *, by: User | None, whole_account: bool = False) -> None:
-    """Make a change of a user, which is recorded when it changes something.
+    """Change a user, and record the change if there is one.
 
     Raise PermissionDenied, or LastAdministrator unless the `whole_account` is changed.
     """
@@ -131,7 +131,7 @@ def apply(change: Change, user: User, *, by: User | None, whole_account: bool = 
 
 
 def apply_to_all(change: Change, users: QuerySet[User], *, whole_account: bool) -> None:
-    """Make a change of users at the command line, `AT_ONCE` in each transaction."""
+    """Change users from the command line, `AT_ONCE` in each transaction."""
     found = list(users.order_by("pk").select_related("account"))
     for start in range(0, len(found), AT_ONCE):
         with transaction.atomic():
@@ -140,7 +140,7 @@ def apply_to_all(change: Change, users: QuerySet[User], *, whole_account: bool) 
 
 
 def disabled_with_account(account: Account) -> QuerySet[User]:
-    """Return the disabled users who were not disabled one by one, as the audit trail has it."""
+    """Return the users that, by the audit trail, were disabled together with the account."""
     users = User.objects.filter(ENABLE.of, account=account)
     of_user = AuditEvent.objects.filter(subject=OuterRef("pk"), action=Action.USER_DISABLED)
     last = users.annotate(last=Subquery(of_user.order_by("-pk").values("pk")[:1])).values("last")
@@ -151,7 +151,7 @@ def disabled_with_account(account: Account) -> QuerySet[User]:
 def edit(user: User, *, display_name: str | None, role: str | None, by: User | None) -> None:
     """Set a user's name and role, where not None; record what has changed.
 
-    Raise PermissionDenied, also for another role of `by`, or User.DoesNotExist.
+    Raise User.DoesNotExist, or PermissionDenied, also when `by` changes the own role.
     """
     with as_administrator(by, user.account_id):
         row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
@@ -173,7 +173,7 @@ def edit(user: User, *, display_name: str | None, role: str | None, by: User | N
 def delete(user: User, *, by: User) -> None:
     """Delete a user with all PCs, passwords and pushes; the audit trail keeps the names.
 
-    Raise PermissionDenied, also for `by`, or User.DoesNotExist.
+    Raise User.DoesNotExist, or PermissionDenied, also when `user` is `by`.
     """
     if user.pk == by.pk:
         raise PermissionDenied
@@ -184,14 +184,14 @@ def delete(user: User, *, by: User) -> None:
         record(Action.USER_DELETED, actor=by, subject=row, pcs=names)
         ImportJob.objects.filter(started_by=row).delete()
         row.devices.all().delete()
-        # Without `no_key`: a transaction that has written of this user waits at its commit, and
-        # fails. It holds no row that is still to be deleted.
+        # Without `no_key`: a transaction that has just written about this user waits at its commit,
+        # and fails. That transaction holds no row that is still to be deleted.
         User.objects.select_for_update().get(pk=row.pk).delete()
         bus.publish(user.pk)
 
 
 def remove_device(device: Device, *, by: User) -> bool:
-    """Delete the row of a PC; return whether that was possible: not while its client waits."""
+    """Delete the row of a PC. Return False, and keep it, while its client waits."""
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=device.user_id)
         rows = Device.objects.filter(pk=device.pk)
@@ -205,7 +205,7 @@ def remove_device(device: Device, *, by: User) -> bool:
 
 
 def set_blocked(device: Device, *, blocked: bool, by: User) -> None:
-    """Disconnect a PC or allow it again; a second time changes and records nothing."""
+    """Disconnect a PC or allow it again. If it already is so, change and record nothing."""
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=device.user_id)
         rows = Device.objects.filter(pk=device.pk, blocked_at__isnull=blocked)

@@ -1,4 +1,4 @@
-"""Describe PCs for the pages: which ones wait, with which password, and the outcome of pushes."""
+"""Describe PCs for the pages: which PCs wait, their passwords, and the outcome of pushes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def days_left_text(valid_until: datetime) -> str:
 
 
 def away_text(farewell: str) -> str:
-    """Return why a PC does not wait, by what its client said when it left; has `{since}`."""
+    """Return why a PC does not wait, from its client's farewell; the text has a field `{since}`."""
     texts = {
         "sleep": _("Asleep (since {since})"),
         "shutdown": _("Shut down or restarting (since {since})"),
@@ -49,7 +49,7 @@ def away_text(farewell: str) -> str:
 
 @dataclass(frozen=True)
 class Pc:
-    """A row about one PC; `password` is the one that its client has, as far as is known."""
+    """One PC on a page; `password` is the state of its client's password, as far as is known."""
 
     device: Device
     password: Literal["current", "old", "ended"]
@@ -57,7 +57,7 @@ class Pc:
 
     @classmethod
     def of(cls, device: Device) -> Pc:
-        """Return the row of a device, which must come from a query `with_presence`."""
+        """Return the Pc of a device that comes from a query `with_presence`."""
         until = device.login_valid_until
         if device.login_password != "old" or until is None:
             return cls(device, "current", None)
@@ -69,12 +69,12 @@ class Pc:
 
     @property
     def keeps_until(self) -> datetime:
-        """Return the end of what the PC has now, if the password is changed without it."""
+        """Return when the PC's password will expire if the user's is changed now without a push."""
         return self.valid_until or clock.now() + GRACE
 
     @property
     def is_new(self) -> bool:
-        """Return whether it first logged in after the password was changed, by the old one."""
+        """Return whether the PC first logged in after the last change of the password."""
         return bool(self.device.first_seen_at > self.device.user.password_changed_at)
 
     @property
@@ -88,19 +88,19 @@ class Pc:
 
     @property
     def newer(self) -> Release | None:
-        """Return the newest client, None when this PC has it, or the settings name none."""
+        """Return the newest client, or None if this PC has it or the settings do not name it."""
         newest = config.current().newest_client
         return newest if newest and is_older(self.device.version, newest.version) else None
 
 
 def pcs_of(user: User) -> list[Pc]:
-    """Return the user's PCs: those that wait first, disconnected ones last."""
+    """Return the user's PCs: waiting PCs first, disconnected PCs last."""
     found = [Pc.of(device) for device in user.devices.with_presence().with_push()]
     return sorted(found, key=lambda pc: (pc.blocked, not pc.waiting))
 
 
 def preview(pcs: list[Pc], takes: set[int]) -> dict[str, object]:
-    """Return what a change does on `pcs`, when those of `takes` take the new password at once."""
+    """Return the context of a preview: a change in which the PCs `takes` take the new password."""
     allowed = [pc for pc in pcs if not pc.blocked]
     return {
         "waiting": [pc for pc in allowed if pc.waiting],
@@ -119,14 +119,14 @@ class Delivery:
     state: str
     """The outcome of the push, or `on_its_way`, `unreachable` or `not_pushed`."""
     old_valid_until: datetime
-    """The end of the password that the PC had before."""
+    """When the password that the PC had before the change expires."""
     failure: str
     can_push: bool
     """Whether the user may push the password to this PC now."""
 
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
-    """Return the outcome on every PC of the user that the change concerns, pushed to or not."""
+    """Return a change's outcome on each PC: those that existed then or were pushed to."""
     pushed = {push.device_id: push for push in change.deliveries.all()}
     was_there = Q(blocked_at__isnull=True, first_seen_at__lte=change.changed_at)
     devices = change.user.devices.with_presence().filter(was_there | Q(pk__in=pushed))
@@ -144,11 +144,11 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
 
 
 def _state(device: Device, push: PushDelivery | None, *, is_latest: bool) -> str:
-    if push is None:  # the PC may have been updated by hand since
+    if push is None:  # the user may have typed the password at the PC since
         return "applied" if is_latest and device.login_password == "current" else "not_pushed"
     if push.outcome != PushDelivery.Outcome.PENDING:
         return push.outcome
-    if push.failure:  # the client tries again, but the user may have to unlock the keyring
+    if push.failure:  # the client retries, but the user may have to unlock the keyring
         return "failed"
     return "on_its_way" if device.is_waiting else "unreachable"
 

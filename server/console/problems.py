@@ -17,7 +17,7 @@ from server.console.lockout import WINDOW
 from server.console.paths import in_app
 
 RETRY_AFTER_SECONDS = 30
-"""When a browser or a program may ask again after the database was down."""
+"""Seconds after which a browser or program should retry, sent with status 503."""
 
 
 def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
@@ -39,7 +39,7 @@ def locked_out(
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """Answer a form without a valid token; one of a login page that was sent twice is done."""
+    """Answer a form without a valid token. For a second sending of the login form, redirect."""
     if request.path.endswith("login/") and request.user.is_authenticated:
         return redirect("app" if in_app(request) else "home")
     text = _(
@@ -88,11 +88,11 @@ busy = _handler(
 
 
 def shorten(record: logging.LogRecord) -> bool:
-    """Take the traceback out of a log line about a bad request, or a database that is down.
+    """Remove the traceback from a log record about a bad request or an unreachable database.
 
-    Strangers could fill the log with tracebacks. A filter for loggers and handlers.
+    Strangers could fill the log with tracebacks. This is a filter for loggers and handlers.
     """
-    if getattr(record, "status_code", None) == 401:  # a page that is open longer than its session
+    if getattr(record, "status_code", None) == 401:  # a poll of a page whose session has ended
         return False
     exc = record.exc_info[1] if record.exc_info else None
     if exc is not None and getattr(record, "status_code", 500) < 500:

@@ -1,17 +1,17 @@
 """Answer a form that is sent twice with the answer to the first sending.
 
 How it works: the token against forged forms differs on every page that Django renders. That token,
-the path and what was typed name one submission. The first request of a submission inserts a row,
+the path and the fields identify one submission. The first request of a submission inserts a row,
 runs the view, and stores the answer in the row. A second request (a second click, a reload, a
-dropped connection) finds the row, waits until it has an answer, and sends the same answer.
+dropped connection) finds the row, waits until the row has an answer, and sends the same answer.
 
 Only answers that mean "done" are kept: redirects, and pages that a view has marked `repeatable`.
 After any other answer the row is deleted, so the user may correct the form and send it again.
 
 An answer may hold a temporary password, or the session that a password change has begun. So it is
-sealed with a key that is made of the submission. The database does not have that key: a copy of it
-opens nothing. It is given to the user who has sent the form only, and only while logged in: after a
-logout, the browser's history shows no temporary password.
+sealed with a key that is derived from the submission. The key is not in the database, so a copy of
+the database opens no answer. Only the user who sent the form gets the answer, and only while logged
+in: after a logout, the browser's history shows no temporary password.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from server.console.paths import in_app
 from server.console.sessions import SessionStore
 
 KEPT = timedelta(minutes=15)
-"""How long a second sending gets the first answer."""
+"""Time in which a second sending gets the first answer."""
 LEASE_S = 180.0
-"""After so long without an answer, the process that worked on the form has died."""
+"""Seconds without an answer after which the process that worked on a form counts as dead."""
 POLL_S = 0.1
 
 
 def repeatable(response: HttpResponse) -> HttpResponse:
-    """Mark a page that says that something was done."""
+    """Mark a page as the result of a completed action, so that it is kept."""
     response.repeatable = True  # type: ignore[attr-defined]  # a mark
     return response
 
 
 class ResubmissionMiddleware:
-    """Run between authentication and the middleware that asks for a login.
+    """Answer second sendings, after authentication and before the middleware that requires a login.
 
-    The second sending may carry a session that the first one has ended.
+    It cannot run later, because the first sending may have ended the second one's session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -68,7 +68,7 @@ class ResubmissionMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., object], _args: object, _kwargs: object
     ) -> HttpResponse | None:
-        """Answer a second sending; let a first one pass. Raise Busy."""
+        """Answer a second sending, or return None for a first one. Raise Busy."""
         if request.method != "POST" or "csrfmiddlewaretoken" not in request.POST:
             return None
         if not getattr(view, "login_required", True):
@@ -84,7 +84,7 @@ class ResubmissionMiddleware:
 
 
 def _key(request: HttpRequest) -> bytes:
-    """Return the key that names and seals a submission: nothing else has its 256 bits."""
+    """Return the 256-bit key that identifies a submission and seals its answer."""
     fields = sorted(request.POST.lists())
     files = []
     for name, several in sorted(request.FILES.lists()):
@@ -100,7 +100,7 @@ def _rows(key: bytes) -> Any:
 
 
 def _begin(key: bytes) -> bool:
-    """Return whether this is the first sending, now marked as being worked on."""
+    """Insert the row of a submission. Return False if an earlier request has inserted it."""
     now = timezone.now()
     try:
         with transaction.atomic():
@@ -113,13 +113,13 @@ def _begin(key: bytes) -> bool:
 
 
 def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase, *, sender: int) -> None:
-    """Store the answer if it means that something was done; else forget the submission."""
+    """Store an answer that means "done"; after any other answer, delete the submission's row."""
     done = response.status_code == 302 or getattr(response, "repeatable", False)
     if not (done and isinstance(response, HttpResponse)):
         _rows(key).delete()
         return
     if request.session.modified and not request.session.is_empty():
-        request.session.save()  # a second sending may go on with it from now on
+        request.session.save()  # a second sending may continue this session from now on
     answer = {
         "sender": sender,
         "session": request.session.session_key,
@@ -131,9 +131,9 @@ def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase, *, sende
 
 
 def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
-    """Return the answer to the first sending, or None when it was forgotten. Raise Busy.
+    """Wait for the answer to the first sending; None if its row was deleted. Raise Busy.
 
-    A user who is not logged in as the first sender gets the login page, then the start page.
+    A user who is not logged in as the first sender is redirected to the login page.
     """
     end = monotonic() + LEASE_S
     while monotonic() < end:
@@ -157,7 +157,7 @@ def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
 
 
 def _user_after(session_key: str | None, request: HttpRequest) -> int | None:
-    """Return who is logged in. Strangers go on with the session after the first sending."""
+    """Return the key of the user who is logged in, perhaps by the first sending's new session."""
     if request.user.is_authenticated:
         return request.user.pk
     if session_key and session_key != request.session.session_key:

@@ -1,7 +1,7 @@
 """Keep the console's sessions: digests of their keys only, with an idle and an absolute limit.
 
 Django stores the key of a session as it is in the cookie, so a reader of the database or of a
-backup could use all sessions. Here the database has a digest.
+backup could use all sessions. Here the database has only a digest of the key.
 
 A session ends `IDLE_S` after the last page that its user opened, and at the latest
 `SESSION_COOKIE_AGE` after the login. Polls of an open page do not count as use.
@@ -22,30 +22,30 @@ from django.utils import timezone
 
 IDLE_S = 2 * 3600
 USE_IS_NOTED_AFTER_S = 300
-"""Written at most so often, because it is a write to the database."""
+"""Shortest time between two notes of use, because each is a write to the database."""
 
 
 def begin(request: HttpRequest, **_more: object) -> None:
-    """Note the login's time in the session. A receiver of Django's `user_logged_in`."""
+    """Store the login's time in the session. A receiver of Django's `user_logged_in`."""
     request.session["began"] = request.session["used"] = int(time())
 
 
 def note_use(request: HttpRequest) -> None:
-    """Note that the user has opened a page."""
+    """Store in the session that the user has just opened a page."""
     if time() - request.session.get("used", 0) > USE_IS_NOTED_AFTER_S:
         request.session["used"] = int(time())
 
 
 def digest(key: str) -> str:
-    """Return what is kept of a cookie's key: 160 bits, as many as the column has room for."""
+    """Return the digest of a cookie's key that is stored: 160 bits, the width of the column."""
     return hashlib.sha256(key.encode()).hexdigest()[:40]
 
 
 class SessionStore(DatabaseSessions):
-    """Named in the settings as `SESSION_ENGINE`."""
+    """Find sessions by digests of their keys; the setting `SESSION_ENGINE` names this module."""
 
     def get_session_cookie_age(self) -> int:
-        """Return how many seconds the session lasts from now on."""
+        """Return the seconds until the session ends, if it is not used again."""
         left = settings.SESSION_COOKIE_AGE - (time() - self.get("began", time()))
         return max(0, int(min(IDLE_S, left)))
 

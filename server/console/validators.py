@@ -1,6 +1,6 @@
 """Check new passwords, and list the rules for the page that explains them.
 
-The sentence of a rule is also its error, so the page cannot differ from what is checked.
+A rule's sentence is also its error message, so the page cannot differ from the checks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MIN_LENGTH = 8
 MAX_LENGTH = 64
 MIN_KINDS = 3
 MIN_NAME_INSIDE = 3
-"""Characters of a user name from which on a password must not contain it."""
+"""A password must not contain a user name of at least this many characters."""
 MIN_PART_INSIDE = 4
-"""The same for a part of it, such as `tanaka` of `tanaka.taro@example.com`."""
+"""As above for a part of the user name, such as `tanaka` of `tanaka.taro@example.com`."""
 PRODUCT = "coconowork"
 LOCAL_WORDS = ("cocono", "nippon", "nihon", "japan", "tokyo", "kyoto", "osaka", "fujisan", "sakura")
 
@@ -31,26 +31,26 @@ _LOOKALIKES = str.maketrans("@4310!$5l(|", "aaeioissici")
 
 
 class Rule(NamedTuple):
-    """One rule: its name, its sentence in the language of the page, and whether it is kept."""
+    """One rule: its name, its sentence in the language of the page, and its check."""
 
     code: str
     text: Callable[[], str]
     holds: Callable[[str, str], bool]
-    """Takes a password and the user name, which is empty when there is no user."""
+    """Return whether a password keeps the rule, given a user name or an empty text."""
 
 
 def _has_no_name(password: str, username: str) -> bool:
-    if len(username) < MIN_NAME_INSIDE:  # a name of one letter is in most passwords
+    if len(username) < MIN_NAME_INSIDE:  # a name of one letter occurs in most passwords
         return password.strip().lower() != username.lower() or not username
     parts = [part for part in re.split(r"[._@-]", username) if len(part) >= MIN_PART_INSIDE]
     return not any(_plain(name) in _plain(password) for name in (username, *parts))
 
 
 def _is_uncommon(password: str, _username: str) -> bool:
-    """Return whether the password is not common, and not nearly: `P@ssw0rd1`, `Aa12345678`.
+    """Return whether a password is neither common nor nearly so: `P@ssw0rd1`, `Aa12345678`.
 
-    It is nearly common when a common word remains after symbols, and digits or letters, are taken
-    off its ends; or such a word again and again. A longer rest, such as `Summer-83619-4`, passes.
+    A password is nearly common when a common word, or its repetition, remains after symbols, and
+    digits or letters, are cut off at both ends. If more than half is cut off, it is allowed.
     """
     if _plain(PRODUCT) in _plain(password):
         return False
@@ -62,21 +62,21 @@ def _is_uncommon(password: str, _username: str) -> bool:
 
 @cache
 def _common() -> frozenset[str]:
-    """Return the 20,000 most used passwords, as Django knows them, and some of Japan."""
+    """Return Django's list of the 20,000 most used passwords, and some Japanese words."""
     known = {*CommonPasswordValidator().passwords, *LOCAL_WORDS}
     return frozenset(map(_plain, known))
 
 
 def _plain(password: str) -> str:
-    """Return the password in lower case, with letters for the digits that look like them.
+    """Return the password in lower case, with digits and symbols replaced by similar letters.
 
-    `l` becomes `i` as well, because `1` is read as both.
+    `l` becomes `i`, too, because `1` looks like both.
     """
     return password.lower().translate(_LOOKALIKES)
 
 
 def _repeated(word: str) -> str:
-    """Return what `word` is a repetition of, or `word`."""
+    """Return the shortest text whose repetition is `word`: `word` itself if it repeats nothing."""
     return word[: (word + word).find(word, 1)]
 
 
@@ -119,7 +119,7 @@ RULES = (
 
 
 class PasswordRules:
-    """All rules, as one of Django's password validators; the settings name it."""
+    """All rules as one password validator of Django, named in the settings."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
         """Raise ValidationError with each rule that `password` breaks."""
@@ -130,7 +130,7 @@ class PasswordRules:
 
 
 def reuse_rule_text() -> str:
-    """Return the rule that `passwords.py` keeps during the change: it costs a hash of 0.3 s."""
+    """Return the rule that `passwords.py` checks during the change: it needs a hash (0.3 s)."""
     return _("It is neither the current password nor an old one that clients may still use.")
 
 

@@ -1,4 +1,4 @@
-"""PCs, the gateways that they wait on, and what is on its way to them."""
+"""PCs, the gateways where they wait, and the pushes and pairings for them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from server import clock
 from server.console.models.people import User
 
 DEAD_AFTER = timedelta(seconds=45)
-"""A gateway without a heartbeat for so long is dead; its clients do not count as waiting."""
+"""A gateway without a heartbeat for this long is dead; its clients do not count as waiting."""
 
 
 class Gateway(models.Model):
-    """A gateway that runs, or was killed; `heartbeat.py` keeps the rows.
+    """A gateway that runs, or was killed; `heartbeat.py` writes the rows.
 
-    Times are the database's own, so the clocks of the gateways need not agree.
+    Times are from the database's clock, so the clocks of the gateways need not agree.
     """
 
     name = models.CharField(primary_key=True, max_length=64)
     incarnation = models.CharField(max_length=32)
-    """Differs between two starts under one name."""
+    """Random; tells apart two starts of a gateway under one name."""
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
     """The last heartbeat."""
@@ -38,32 +38,32 @@ def live_gateways() -> models.QuerySet[Gateway, str]:
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
-    """Find devices. One waits when it has a connection to a gateway that is alive."""
+    """Find devices. A device waits while it is connected to a gateway that is alive."""
 
     @staticmethod
     def waits() -> Q:
-        """Return the condition that a client waits at this moment."""
+        """Return the condition that a device waits at this moment."""
         return Q(waiting_since__isnull=False, gateway__in=live_gateways())
 
     @staticmethod
     def is_on_old_password() -> Q:
-        """Return the condition that the last login used an old password, perhaps ended since."""
+        """Return the condition that the last login used an old password, which may have expired."""
         return Q(login_password="old", login_valid_until__isnull=False)
 
     def waiting(self) -> Self:
-        """Return those whose client waits at this moment."""
+        """Return the devices that wait at this moment."""
         return self.filter(self.waits())
 
     def reachable(self) -> Self:
-        """Return those that a push could reach at this moment."""
+        """Return the devices that a push could reach at this moment."""
         return self.waiting().filter(blocked_at__isnull=True)
 
     def on_old_password(self) -> Self:
-        """Return those without the current password, as far as the server knows."""
+        """Return the devices without the current password, as far as the server knows."""
         return self.filter(self.is_on_old_password())
 
     def may_take_push(self) -> Self:
-        """Return those that a push would bring from a valid old password to the current one."""
+        """Return the devices with a valid old password, which a push could replace."""
         return self.on_old_password().filter(
             blocked_at__isnull=True, login_valid_until__gt=clock.now()
         )
@@ -75,7 +75,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         )
 
     def with_push(self) -> Self:
-        """Add `is_push_pending` to each row, whether a password is on its way, and the failure."""
+        """Add `is_push_pending` (whether a push is on its way) and `push_failure` to each row."""
         pending = PushDelivery.objects.filter(
             device=OuterRef("pk"), outcome=PushDelivery.Outcome.PENDING, failure=""
         )
@@ -104,10 +104,10 @@ class Machine(models.Model):
 class Device(Machine):
     """A PC with a client that has logged in as `user`.
 
-    `waiting_since` and `gateway` are set while it waits on the gateway of that name. They mean
-    nothing once that gateway is dead: ask `Device.objects.waiting()` or `with_presence()`.
-    `login_password` and `login_valid_until` describe the password of its last login; each change
-    updates them. `warned_*` are about the last warning that it had to show.
+    `waiting_since` and `gateway` are set while the PC waits on the gateway of this name. They mean
+    nothing when the gateway is dead: use `Device.objects.waiting()` or `with_presence()`.
+    `login_password` and `login_valid_until` describe the password of the last login; each change
+    updates them. `warned*` describe the last warning that the PC had to show.
     """
 
     class WarningOutcome(models.TextChoices):
@@ -124,14 +124,14 @@ class Device(Machine):
     waiting_since = models.DateTimeField(null=True)
     gateway = models.CharField(max_length=64, blank=True)
     farewell = models.CharField(max_length=16, blank=True, db_default="")
-    """Why its client has left at `last_seen_at`: a `protocol.messages.Farewell`, or empty."""
+    """Why the client left at `last_seen_at`: a `protocol.messages.Farewell`, or empty."""
     login_password = models.CharField(max_length=8, default="current")
     login_valid_until = models.DateTimeField(null=True)
     warned = models.CharField(max_length=16, choices=WarningOutcome.choices, blank=True)
     warned_at = models.DateTimeField(null=True)
     warned_days_left = models.PositiveIntegerField(null=True)
     blocked_at = models.DateTimeField(null=True)
-    """When this PC was disconnected in the console; since then its client may not log in."""
+    """When this PC was disconnected in the console: its client cannot log in. None if allowed."""
 
     is_waiting: bool
     """Set by `with_presence` only."""
@@ -148,9 +148,9 @@ class Device(Machine):
             models.UniqueConstraint(fields=["user", "device_id"], name="one_device_per_user")
         ]
         indexes: ClassVar = [
-            # Conditions only ask for NULL or not NULL: SQLite cannot match a condition with a
-            # value, because it gets values apart from the statement. It also needs the columns of
-            # the condition in the index, or it reads the rows.
+            # Conditions only test for NULL or not NULL: SQLite cannot match a condition with a
+            # value, because values come apart from the statement. The condition's columns are in
+            # the index, too, or SQLite would read the rows.
             models.Index(
                 fields=["gateway", "user", "blocked_at", "waiting_since"],
                 name="devices_that_wait",
@@ -186,7 +186,7 @@ class PasswordChange(models.Model):
     kind = models.CharField(max_length=8, choices=Kind.choices)
     changed_at = models.DateTimeField(default=clock.now)
     old_valid_until = models.DateTimeField()
-    """How long clients may go on with the password that this change replaced."""
+    """Until when clients may log in with the password that this change replaced."""
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-changed_at"]
@@ -209,7 +209,7 @@ class PushDelivery(models.Model):
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="deliveries")
     sealed = models.TextField(blank=True)
     pushed_at = models.DateTimeField(default=clock.now, db_default=Now())
-    """When the user asked for it: at the change, or later."""
+    """When the user ordered the push: at the change, or later."""
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.PENDING)
     outcome_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=16, blank=True)
@@ -230,7 +230,7 @@ class PushDelivery(models.Model):
 
     @classmethod
     def failed(cls) -> models.QuerySet[PushDelivery]:
-        """Return pushes that a client could not apply, the last ones of their PCs."""
+        """Return pushes that a client could not apply and no later change has replaced."""
         outcomes = (cls.Outcome.FAILED, cls.Outcome.PENDING)
         return cls.objects.filter(failure__gt="", outcome__in=outcomes)
 
@@ -238,20 +238,20 @@ class PushDelivery(models.Model):
 class Pairing(Machine):
     """A new PC that shows a code, and waits for a user's name and password.
 
-    The gateway that the PC is connected to makes and deletes the row, and asks for `sealed` while
-    the PC waits. The console fills in `user` and `sealed` once, when the user has typed code and
-    password; only this PC can open `sealed`.
+    The PC's gateway creates and deletes the row, and polls for `sealed` while the PC waits. The
+    console sets `user` and `sealed` once, when the user has typed code and password; only this PC
+    can open `sealed`.
     """
 
     code = models.CharField(primary_key=True, max_length=8)
     expires_at = models.DateTimeField(db_index=True)
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="pairings")
     change_id = models.CharField(max_length=32, default=_new_change_id)
-    """Names what is sealed, as in `protocol.messages.Paired`."""
+    """Identifies the sealed password, as in `protocol.messages.Paired`."""
     sealed = models.TextField(blank=True)
-    """Emptied when the PC has got it."""
+    """The sealed password; emptied when it was sent to the PC."""
     delivered_at = models.DateTimeField(null=True)
-    """When the gateway sent it. That the PC uses it, its first login shows."""
+    """When the gateway sent `sealed`; only the PC's first login shows that the PC uses it."""
     gateway = models.CharField(max_length=64, default="")
     """Name of the gateway that the PC is connected to."""
 

@@ -1,4 +1,4 @@
-"""Accounts, users, and the passwords that users had before."""
+"""Accounts, users, and the old passwords of users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Account(models.Model):
 
 
 class UserManager(BaseUserManager["User"]):
-    """Find users the way they type their names."""
+    """Find users by their names as people type them."""
 
     def get_by_natural_key(self, username: str | None) -> User:
         """Return the user of a typed name. Raise User.DoesNotExist."""
@@ -48,7 +48,7 @@ class User(AbstractBaseUser):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
     password = models.CharField(_("password"), max_length=256)
     username = models.CharField(_("user name"), max_length=64, unique=True)
-    """As clients send it: always the result of `normalise_name`."""
+    """The user name as clients send it, normalised by `normalise_name`."""
     display_name = models.CharField(_("name"), max_length=150, blank=True)
     search = SearchField(max_length=MAX_CHARS, editable=False, db_default="")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
@@ -56,7 +56,7 @@ class User(AbstractBaseUser):
     must_change_password = models.BooleanField(_("temporary password"), default=False)
     password_changed_at = models.DateTimeField(default=clock.now)
     session_epoch = models.PositiveIntegerField(default=0)
-    """Raised to end all of the user's sessions."""
+    """Increased to end all of the user's sessions."""
     created_at = models.DateTimeField(default=clock.now)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -66,15 +66,15 @@ class User(AbstractBaseUser):
     class Meta:
         ordering: ClassVar[list[str]] = ["username"]
         indexes: ClassVar = [
-            # What a search reads, and what is skipped before a late page.
+            # For searches, and for the rows to skip before a late page.
             models.Index(fields=["account", "username", "search"], name="users_by_name"),
-            # Whether a PC counts in an account's figures.
+            # For deciding whether a PC counts in an account's figures.
             models.Index(fields=["id", "account", "is_active"], name="users_by_account"),
         ]
 
     @property
     def temporary_until(self) -> datetime | None:
-        """Return the end of a temporary password, or None for a password of the user's own."""
+        """Return when a temporary password expires, or None for a permanent one."""
         return temporary_until(self.password_changed_at) if self.must_change_password else None
 
     @property
@@ -82,7 +82,7 @@ class User(AbstractBaseUser):
         return self.role == self.Role.ADMINISTRATOR
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Return whether it is the current password; if so, raise its verifier's rounds."""
+        """Return whether this is the current password; if so, raise its verifier's rounds."""
         return check_password(raw_password, self.password, self._raise_iterations)
 
     def _raise_iterations(self, raw_password: str) -> None:
@@ -100,23 +100,23 @@ class User(AbstractBaseUser):
         self.password = verifier
 
     def get_session_auth_hash(self) -> str:
-        """Return what a session must hold: it changes with the password and with the epoch."""
+        """Return the hash that a session must hold, made of the verifier and `session_epoch`."""
         return salted_hmac(
             "coconowork.session", f"{self.password}:{self.session_epoch}", algorithm="sha256"
         ).hexdigest()
 
 
 class RetiredPassword(models.Model):
-    """A password before the current one. Clients may log in with it until `valid_until`.
+    """An old password. Clients may log in with it until `valid_until`.
 
-    Its verifier has the same salt and iteration count as the user's current one. The row stays
-    a while after its end, so that a client can be told `expired` rather than `credentials`.
+    Its verifier has the salt and iteration count of the user's current one. The row stays a while
+    after `valid_until`, so that the gateway can answer `expired` instead of `credentials`.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="retired_passwords")
     verifier = models.CharField(max_length=256)
     since = models.DateTimeField()
-    """`User.password_changed_at` while it was the current one: names it among the user's."""
+    """When the password was set: its `User.password_changed_at`, which identifies the password."""
     retired_at = models.DateTimeField(default=clock.now)
     valid_until = models.DateTimeField()
 
@@ -126,10 +126,10 @@ class RetiredPassword(models.Model):
 
 
 def temporary_until(changed_at: datetime) -> datetime:
-    """Return the end of a temporary password that was set at `changed_at`."""
+    """Return when a temporary password that was set at `changed_at` expires."""
     return changed_at + timedelta(days=config.current().temporary_password_days)
 
 
 def retired_still_valid(user: User, *, at: datetime) -> models.QuerySet[RetiredPassword]:
-    """Return the user's old passwords that clients may still use at `at`."""
+    """Return the user's old passwords with which clients may log in at the time `at`."""
     return user.retired_passwords.filter(valid_until__gt=at)

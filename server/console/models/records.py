@@ -14,7 +14,7 @@ from server.console.models.people import Account, User
 class AuditEvent(models.Model):
     """Who did what to which user, when and from where, written in the transaction of the action.
 
-    Names are kept beside the references, so that the trail outlives the rows. `detail` holds
+    Names are stored beside the references, because events outlive users. `detail` holds
     short facts (device names, outcomes), never a password, verifier or sealed box.
     """
 
@@ -52,9 +52,9 @@ class ImportJob(models.Model):
     started_at = models.DateTimeField(default=clock.now)
     address = models.GenericIPAddressField(null=True)
     language = models.CharField(max_length=8)
-    """Of the page that it was started on: errors are in this language."""
+    """The language of the page that started the job, and so of its errors."""
     public_key = models.CharField(max_length=44)
-    """X25519, in base64. The private key is not in the database."""
+    """An X25519 key in base64. The private key is not in the database."""
     worker = models.CharField(max_length=16, blank=True)
     leased_until = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
@@ -71,7 +71,7 @@ class ImportJob(models.Model):
 
 
 class ImportLine(models.Model):
-    """One line of an imported file. Done without an error, it has made or changed a user."""
+    """One line of an imported file. If done without an error, it has made or changed a user."""
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="lines")
     number = models.PositiveIntegerField()
@@ -88,7 +88,7 @@ class ImportLine(models.Model):
 
 
 class ServerSecret(models.Model):
-    """A key of this installation that is made once, such as the one behind made-up salts."""
+    """A secret value of this installation, such as the one for salts of unknown users."""
 
     name = models.CharField(primary_key=True, max_length=32)
     value = models.BinaryField(max_length=64)

@@ -1,4 +1,4 @@
-"""Provide the filters and tags of the templates."""
+"""Filters and tags for the templates."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def is_past(at: datetime) -> bool:
 
 @register.filter
 def moment(at: datetime | None) -> str:
-    """Return a point in time to the minute, as a `<time>` element."""
+    """Return a time to the minute, as a `<time>` element."""
     return _time(at, " %H:%M", "%Y-%m-%dT%H:%M%z")
 
 
 @register.filter
 def away(device: Device) -> str:
-    """Return why a PC does not wait, and since when: the time, with the date unless it is today."""
+    """Return why a PC does not wait, and since when: a time, with the date if it was not today."""
     local = timezone.localtime(device.last_seen_at)
     is_today = local.date() == timezone.localtime(clock.now()).date()
     since = local.strftime("%H:%M") if is_today else moment(device.last_seen_at)
@@ -59,7 +59,7 @@ def _time(at: datetime | None, after_date: str, machine: str) -> str:
 
 @register.simple_tag(takes_context=True)
 def here(context: Context, name: str) -> SafeString:
-    """Return the mark of the menu entry `name` on its page and on the pages below it."""
+    """Return the `aria-current` mark of the menu entry `name` for the current page, or nothing."""
     path, entry = context["request"].path, reverse(name)
     below = "/pcs/" if name == "home" else entry
     if path == entry:

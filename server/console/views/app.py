@@ -1,4 +1,4 @@
-"""Serve `/app/`, the smartphone's page: log in with the current password, see waiting PCs."""
+"""Serve `/app/`, the smartphone page: log in with the current password, see waiting PCs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def app(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def worker(request: HttpRequest) -> HttpResponse:
-    """Send the script that shows the page without a connection, as it was known last."""
+    """Send the service worker, which shows the last known page without a connection."""
     return render(request, "console/worker.js", content_type="text/javascript")
 
 
@@ -47,7 +47,7 @@ def worker(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def manifest(_request: HttpRequest) -> JsonResponse:
-    """Send what a smartphone needs to install the page."""
+    """Send the web app manifest, with which a smartphone installs the page."""
     icons = [
         {"src": static(f"console/icon-{size}.png"), "sizes": f"{size}x{size}", "type": "image/png"}
         for size in (192, 512)

@@ -1,4 +1,4 @@
-"""Functions that the views share: who asks, from where, forms, live parts, and paging."""
+"""Help all views: the request's user and address, forms, live parts, paging, CSV files."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ T = TypeVar("T")
 PAGE_SIZE = 50
 """Rows of a list on one page."""
 AT_ONCE = 500
-"""Keys of a list that one query fetches; for more, PostgreSQL would sort all that match."""
+"""Most keys of a list that one query fetches; for more, PostgreSQL would sort all matches."""
 AT_ONCE_IN_SEARCH = 5_000
-"""The same for a search, which reads every row in any case."""
+"""As `AT_ONCE`, for a search, which reads every row anyway."""
 
 
 def user_of(request: HttpRequest) -> User:
@@ -45,7 +45,7 @@ def user_of(request: HttpRequest) -> User:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Return the client's address, which `http.py` has found out."""
+    """Return the client's address, which `http.py` has determined."""
     return request.META.get("REMOTE_ADDR")
 
 
@@ -56,7 +56,7 @@ def _check_administrator(user: Any) -> bool:
 
 
 administrators_only = user_passes_test(_check_administrator)
-"""Wrap a view: refuse general users."""
+"""Decorator of a view: raise PermissionDenied for general users."""
 
 
 def managed_user(request: HttpRequest, pk: int) -> User:
@@ -67,39 +67,39 @@ def managed_user(request: HttpRequest, pk: int) -> User:
 
 
 def whose(request: HttpRequest, pk: int | None) -> tuple[User, str]:
-    """Return the user of a page, the own one or the managed one, and where the page leads back."""
+    """Return the page's user (`pk`, or None for the own page), and the address to return to."""
     user = user_of(request) if pk is None else managed_user(request, pk)
     return user, back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
 
 
 def frame(request: HttpRequest) -> dict[str, str]:
-    """Return what a page extends, in the console or on the smartphone, and where it leads back."""
+    """Return a page's base template and return address, in the console or on the smartphone."""
     if in_app(request):
         return {"base": "console/app_base.html", "back": reverse("app")}
     return {"base": "console/base.html", "back": reverse("home")}
 
 
 def back_to(request: HttpRequest, default: str) -> str:
-    """Return the page of this site that has led here (`?next=`), or `default`."""
+    """Return the page of this site that linked here (`?next=`), or `default`."""
     wanted = request.GET.get("next", "")
     is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
     return wanted if is_ours else default
 
 
 def leading_back(request: HttpRequest, address: str) -> str:
-    """Return `address` with the page that has led here, so that it leads back, too."""
+    """Return `address` with this request's `?next=`, if it has one."""
     wanted = back_to(request, "")
     return f"{address}?{urlencode({'next': wanted})}" if wanted else address
 
 
 def posted(request: HttpRequest) -> QueryDict | None:
-    """Return the data of a form that was sent, even if it is empty, else None."""
+    """Return the data of a form that was sent (even empty data), or None for other requests."""
     return request.POST if request.method == "POST" else None
 
 
 def live(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    """Send a part of a page as it is now, or 304 when the script has shown this version already."""
-    # The hour, because the part may say that a time has passed.
+    """Send the present state of a part of a page, or 304 if the browser shows this version."""
+    # Include the hour, because the part may depend on the time.
     facts = [context, get_language(), f"{clock.now():%Y-%m-%d %H}"]
     content = json.dumps(facts, default=_plain)
     version = hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -110,14 +110,14 @@ def live(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
 
 
 def live_page(request: HttpRequest, template: str, part: str, **context: Any) -> HttpResponse:
-    """Send a page, or only its live part when the page's script asks for that."""
+    """Send a page, or only its live part when the page's script polls."""
     if is_poll(request):
         return live(request, part, **context)
     return render(request, template, context)
 
 
 def _plain(value: Any) -> object:
-    """Return what a row, a page of rows or a set holds, for JSON."""
+    """Return the content of a row, a page of rows or a set, for JSON."""
     if isinstance(value, Model) or is_dataclass(value):
         return {name: each for name, each in vars(value).items() if not name.startswith("_")}
     if isinstance(value, Page | QuerySet):
@@ -126,7 +126,7 @@ def _plain(value: Any) -> object:
 
 
 def confirm(request: HttpRequest, **context: Any) -> HttpResponse:
-    """Ask before an action. Context: title, texts, button, cancel (an address)."""
+    """Ask before an action. `context` has title, texts, button and cancel (an address)."""
     return render(request, "console/confirm.html", context)
 
 
@@ -139,10 +139,10 @@ def page_of(
 ) -> Page[Any]:
     """Return the page that `?page=` names, or the nearest one.
 
-    `key` is a unique column. When an index has it together with the order of the rows, the database
-    does not read the rows before the page. No count is made of up to `AT_ONCE` rows, so that a
-    search (`?q=`) with few results reads all rows once, not twice. `shown` is `rows` without the
-    filter, for a filter that takes time.
+    `key` is a unique column. When an index has this column and the order of the rows, the database
+    skips the rows before the page. Up to `AT_ONCE` rows are not counted by a query, so a search
+    (`?q=`) with few results reads all rows once, not twice. `shown` is `rows` without the filter,
+    if the filter is slow.
     """
     at_once = AT_ONCE_IN_SEARCH if request.GET.get("q") else AT_ONCE
     keys = rows.values_list(key, flat=True)
@@ -160,13 +160,13 @@ def page_of(
 class CsvResponse(StreamingHttpResponse):
     """A file for spreadsheets, with a line for each of `rows`, sent in parts while it is made.
 
-    Rows of the database come from `each_of`, in the view's thread, one part after the other.
+    Take rows of the database from `each_of`, which reads some at a time.
     """
 
     def __init__(
         self, name: str, columns: Mapping[str, Callable[[T], str]], rows: Iterable[T]
     ) -> None:
-        """Name the file by `name` and today's date. `columns` maps titles to functions of cells."""
+        """Name the file by `name` and today's date. `columns` maps titles to functions of a row."""
         lines = ([cell(row) for cell in columns.values()] for row in rows)
         content = csvfiles.parts(chain([list(columns)], lines))
         super().__init__(content, content_type="text/csv; charset=utf-8")
@@ -174,7 +174,7 @@ class CsvResponse(StreamingHttpResponse):
         self.headers["Content-Disposition"] = f'attachment; filename="{name}"'
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the parts to the server; Django would collect all of them first."""
+        """Yield the parts one by one; Django would collect all of them first."""
         rest = iter(self)
         while part := await sync_to_async(lambda: next(rest, b""))():
             yield part
@@ -188,7 +188,7 @@ def each_of(rows: QuerySet[M]) -> Iterator[M]:
 
 
 def list_context(request: HttpRequest, form: Form, page: Page[Any]) -> dict[str, Any]:
-    """Return what a page with a filter and a list shows of both; `query` is for links to pages."""
+    """Return the context for a filter and a list's page; `query` is for links to other pages."""
     query: QueryDict = request.GET.copy()
     query.pop("page", None)
     return {

@@ -20,7 +20,7 @@ from server.console.resubmission import repeatable
 from server.console.views.common import administrators_only, live_page, page_of, posted, user_of
 
 SHOWN_PASSWORDS = 200
-"""Passwords on the page; the file has all."""
+"""Most passwords on the page; the file has all of them."""
 
 
 @administrators_only
@@ -57,7 +57,7 @@ def _cookie(job: ImportJob) -> str:
 
 
 def _own(request: HttpRequest) -> QuerySet[ImportJob]:
-    """Return the jobs that this administrator may see: the own ones, until they are forgotten."""
+    """Return the jobs that this administrator started, until they are deleted."""
     kept = Q(finished_at=None) | Q(finished_at__gt=clock.now() - importing.KEPT)
     return ImportJob.objects.filter(kept, started_by=user_of(request))
 
@@ -65,7 +65,7 @@ def _own(request: HttpRequest) -> QuerySet[ImportJob]:
 @administrators_only
 @require_safe
 def import_job(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Show how far an import is, the lines that were not done, and the way to the passwords."""
+    """Show an import's progress, the lines with errors, and the button for the passwords."""
     job = get_object_or_404(_own(request), pk=pk)
     counts = job.lines.aggregate(
         all=Count("pk"),

@@ -1,4 +1,4 @@
-"""Serve 「PCを紛失した」: the actions on a lost PC, each by its own page, and a record to print."""
+"""Serve 「PCを紛失した」: links to the actions on a lost PC, and a record to print."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from server.console.models import AuditEvent, PushDelivery, User
 from server.console.views.common import user_of, whose
 
 RECORDED, MAX_EVENTS = timedelta(days=30), 200
-"""How far the record goes back: as long as an old password can be valid."""
+"""The record's length: as long as an old password can be valid, and so many events."""
 
 
 @require_safe
 def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpResponse:
-    """Show the steps and the record: for an own PC, or for that of an administrator's user."""
+    """Show steps and record for the user's own PC, or for a PC of an administrator's user."""
     by, (user, back) = user_of(request), whose(request, pk)
     pcs = presence.pcs_of(user)
     pc = next((pc for pc in pcs if pc.device.pk == device_pk), None)
@@ -59,19 +59,19 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
 
 
 def _sent_to(user: User) -> set[int]:
-    """Return the PCs that the current password was pushed to.
+    """Return the primary keys of the PCs that the current password was pushed to.
 
-    One that has not proven it may have it: its connection may have ended between the two.
+    A PC may have the password without having proven it: the connection may have ended before.
     """
     latest = user.password_changes.values("pk")[:1]
     return set(PushDelivery.objects.filter(change=latest).values_list("device_id", flat=True))
 
 
 def _known(user: User, pcs: list[presence.Pc], sent_to: set[int]) -> list[dict[str, object]]:
-    """Return which password each PC had at its last login, and until when that is accepted.
+    """Return which password each PC had at its last login, as `since`, `until` and `is_sent`.
 
-    `since`, when it was set, is None when several old ones were ended at once; `until` is None for
-    the current one. `is_sent` is whether the PC may have the current one besides.
+    `since` is when the password was set: None if several old ones ended together. `until` is its
+    end: None for a permanent current one. `is_sent` says that the PC may also have the current one.
     """
     ended: defaultdict[datetime | None, list[datetime]] = defaultdict(list)
     for retired in user.retired_passwords.all():

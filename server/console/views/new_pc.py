@@ -1,8 +1,8 @@
 """Add a new PC by the code that it shows: type the code, compare the words, watch the result.
 
-The session keeps which PC the code led to, so that no address has a code: no link that an attacker
-sends to a user skips the page with the warning. The form of the second page names the PC that it
-showed, because the user may have typed another code in another window since.
+The session keeps the code and its PC, so no address has a code: an attacker's link cannot skip the
+page with the warning. The form of the second page names the PC that it showed, because the user may
+have typed another code in another window since.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from server.console.paths import in_app
 from server.console.views.common import client_address, frame, live_page, posted, user_of
 
 SHOWN = "new_pc"
-"""What the session keeps: the code, the number of the row, and the words."""
+"""The session's entry with the code, the pairing's change id, and the words."""
 
 
 class CodeForm(forms.Form):
-    """The form for the code. Its cleaned value is spelled as the gateway spelled it."""
+    """The form for the code. The cleaned code is spelled as in the database."""
 
     code = forms.CharField(
         label=gettext_lazy("Code on the screen of the new PC"),
@@ -101,7 +101,7 @@ def check(request: HttpRequest) -> HttpResponseBase:
 
 @require_safe
 def result(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what has become of the new PC."""
+    """Show the state of the new PC."""
     user = user_of(request)
     event = get_object_or_404(AuditEvent, pk=pk, subject=user, action=Action.PAIRED)
     return live_page(

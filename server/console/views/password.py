@@ -34,7 +34,7 @@ from server.console.views.common import (
 
 @reachable_with_temporary_password
 def change(request: HttpRequest) -> HttpResponseBase:
-    """Serve 「パスワード変更」; a temporary password is not asked for again."""
+    """Serve 「パスワード変更」, without asking for a temporary password again."""
     form = OwnPasswordForm(request)
     if form.is_valid():
         done = change_or_error(
@@ -51,7 +51,7 @@ def change(request: HttpRequest) -> HttpResponseBase:
 def change_or_error(
     form: NewPasswordForm, change: Callable[..., PasswordChange], **arguments: Any
 ) -> PasswordChange | None:
-    """Change the password, or add the reason why not to the form and return None."""
+    """Change the password; on an error, add it to the form and return None."""
     try:
         return change(form.user, new_password=form.cleaned_data["new_password1"], **arguments)
     except passwords.ConcurrentChange as exc:
@@ -74,7 +74,7 @@ def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
 @reachable_with_temporary_password
 @require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
-    """Send the PCs below the switch as they are now."""
+    """Send the present state of the PCs below the switch."""
     return live(request, "console/_push.html", **OwnPasswordForm(request).push_context())
 
 
@@ -125,7 +125,7 @@ def password_rules(request: HttpRequest) -> HttpResponse:
 
 
 def end_old(request: HttpRequest, pk: int | None = None) -> HttpResponseBase:
-    """End old passwords before their time: the own ones, or those of an administrator's user."""
+    """End the user's old passwords early, or those of an administrator's user."""
     user, back = whose(request, pk)
     if request.method == "POST":
         if passwords.end_old_passwords(user, by=user_of(request)):

@@ -16,7 +16,7 @@ from server.console.views.common import confirm, live, user_of, whose
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the user's PCs and password, and to an administrator what needs action."""
+    """Show the user's PCs and password; show an administrator what needs action, too."""
     user = user_of(request)
     context: dict[str, object] = {
         "pcs": presence.pcs_of(user),
@@ -29,14 +29,14 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def live_pcs(request: HttpRequest) -> HttpResponse:
-    """Send the table of the user's own PCs as it is now."""
+    """Send the present table of the user's own PCs."""
     return live(request, "console/_pcs.html", pcs=presence.pcs_of(user_of(request)))
 
 
 def pc_action(
     request: HttpRequest, device_pk: int, action: str, pk: int | None = None
 ) -> HttpResponseBase:
-    """Disconnect, allow or remove a PC: an own one (not removed), or an administrator's user's."""
+    """Disconnect or allow the user's own PC; also remove a PC of an administrator's user."""
     by, (user, back) = user_of(request), whose(request, pk)
     device = get_object_or_404(Device, pk=device_pk, user=user)
     name = {"pc": device.name}
@@ -64,7 +64,7 @@ def pc_action(
 
 
 def _remove(request: HttpRequest, device: Device, *, by: User, back: str) -> HttpResponseBase:
-    """Remove a PC that is gone for good, after asking."""
+    """Ask, and then remove a PC that is gone for good."""
     name = {"pc": device.name}
     if request.method == "POST":
         if people.remove_device(device, by=by):

@@ -1,4 +1,4 @@
-"""Show an account administrator the whole account: what needs action, and the audit trail."""
+"""Show an administrator the PCs of the account that need action, and the audit trail."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ FIRST_PCS = 5
 
 _TONES = {"ended": "bad", "week": "warn", "fortnight": "warn", "later": "off"}
 _TONES |= {"failed": "bad", "unseen": "off"}
-"""The bars of the start page's chart, in their order."""
+"""The colours of the bars of the start page's chart, in the order of the bars."""
 
 
 def _counted(account_id: int) -> DeviceQuerySet:
-    """Return the account's PCs that are neither disconnected nor a disabled user's.
+    """Return the account's PCs, without disconnected PCs and PCs of disabled users.
 
-    EXISTS, so that a database without statistics begins with the PCs, not with all users.
+    With EXISTS, a database without statistics begins with the PCs, not with all users.
     """
     users = User.objects.filter(pk=OuterRef("user"), account=account_id, is_active=True)
     found: DeviceQuerySet = Device.objects.filter(Exists(users), blocked_at__isnull=True)
@@ -49,7 +49,7 @@ def _counted(account_id: int) -> DeviceQuerySet:
 
 
 def _groups() -> dict[str, Q]:
-    """Return the condition of each group of `OldPasswordFilterForm.GROUPS`; a PC is in one only."""
+    """Return the condition of each of `OldPasswordFilterForm.GROUPS`, which do not overlap."""
     now = clock.now()
     today = timezone.localtime(now).date()
     week, fortnight = (_midnight(today + timedelta(days=days)) for days in (8, 15))
@@ -67,14 +67,14 @@ def _push_failed() -> Q:
 
 
 def on_old_password(account_id: int, which: Q | None = None) -> QuerySet[Device]:
-    """Return PCs that have an old password, valid or ended, the earliest end first."""
+    """Return PCs with an old password, valid or expired, the earliest end first."""
     found = _counted(account_id).on_old_password().with_presence().with_push_failure()
     found = found.filter(which or Q()).select_related("user")
     return found.order_by("login_valid_until", "pk")
 
 
 def unseen(account_id: int, days: int = UNSEEN_DAYS) -> QuerySet[Device]:
-    """Return PCs that have not waited for so many days, the longest first."""
+    """Return PCs that have not waited for `days` days, the longest absence first."""
     found = _counted(account_id).with_presence().select_related("user")
     since = clock.now() - timedelta(days=days)
     lost = found.filter(waiting_since__isnull=True, last_seen_at__lt=since)
@@ -82,9 +82,9 @@ def unseen(account_id: int, days: int = UNSEEN_DAYS) -> QuerySet[Device]:
 
 
 def overview(account_id: int) -> dict[str, object]:
-    """Return the figures of the account, what needs action as a chart, and its first PCs.
+    """Return the account's figures, the bars of PCs that need action, and the first of these PCs.
 
-    It makes eight queries at most, each on an index, whatever the size of the account.
+    This makes at most eight queries, each on an index, for an account of any size.
     """
     pcs = _counted(account_id)
     groups = pcs.on_old_password().aggregate(
@@ -118,7 +118,7 @@ def _bars(counts: Mapping[str, int]) -> list[dict[str, object]]:
             "tone": tone,
             "address": reverse("unseen-pcs") if name == "unseen" else lists + name,
             "count": counts[name],
-            # The bar's length; one PC is visible beside 10,000.
+            # The bar's length, at least 1: one PC must be visible beside 10,000.
             "percent": max(1, round(100 * counts[name] / most)) if counts[name] else 0,
         }
         for name, tone in _TONES.items()
@@ -141,14 +141,14 @@ def _wanted(request: HttpRequest) -> tuple[OldPasswordFilterForm, QuerySet[Devic
 @administrators_only
 @require_safe
 def old_passwords(request: HttpRequest) -> HttpResponseBase:
-    """Show PCs on an old password, with the days left and the outcome of the warning."""
+    """Show PCs with an old password, the days left and the outcome of the warning."""
     return _pc_list(request, "console/old_passwords.html", *_wanted(request))
 
 
 @administrators_only
 @require_safe
 def unseen_pcs(request: HttpRequest) -> HttpResponseBase:
-    """Show PCs that have not waited for a number of days, the longest first."""
+    """Show PCs that have not waited for a number of days, the longest absence first."""
     form = UnseenFilterForm({"days": UNSEEN_DAYS, **request.GET.dict()})
     devices: QuerySet[Device] = Device.objects.none()
     if form.is_valid():
@@ -166,7 +166,7 @@ def _pc_list(
 @administrators_only
 @require_safe
 def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
-    """Send the whole list, filtered like the page, as a file."""
+    """Send the whole list, with the page's filter, as a CSV file."""
     columns: dict[str, Callable[[Device], str]] = {
         _("User name"): lambda pc: pc.user.username,
         _("Name"): lambda pc: pc.user.display_name,
@@ -213,7 +213,7 @@ def _events(request: HttpRequest) -> tuple[AuditFilterForm, QuerySet[AuditEvent]
 @administrators_only
 @require_safe
 def audit_trail(request: HttpRequest) -> HttpResponseBase:
-    """Show who did what to which user in this account, the latest first."""
+    """Show the account's audit events, the latest first."""
     form, events = _events(request)
     page = page_of(request, events)
     context = list_context(request, form, page) | {"events": page}
@@ -223,7 +223,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
 @administrators_only
 @require_safe
 def audit_csv(request: HttpRequest) -> HttpResponseBase:
-    """Send the audit trail as a CSV file: all events that match the filter of the page."""
+    """Send all audit events that match the page's filter as a CSV file."""
     columns: dict[str, Callable[[AuditEvent], str]] = {
         _("When"): lambda event: _moment(event.at),
         _("Who"): lambda event: event.actor_name,

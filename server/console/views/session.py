@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 @method_decorator(login_not_required, name="dispatch")
 class Login(LoginView):
-    """User name and password."""
+    """The login page, with user name and password."""
 
     template_name = "console/login.html"
     authentication_form = LoginForm
     redirect_authenticated_user = True
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        """Log the user in, and record it."""
+        """Log the user in, and record the login."""
         user, address = form.get_user(), client_address(self.request)
         record(Action.LOGIN_ACCEPTED, actor=user, subject=user)
         metrics.console_logins.labels("accepted").inc()
@@ -46,7 +46,7 @@ class Login(LoginView):
 
 
 def end_others(request: HttpRequest) -> HttpResponseBase:
-    """End all sessions of the user but this one, after asking."""
+    """Ask, and then end all sessions of the user but this one."""
     user, back = user_of(request), back_to(request, reverse("home"))
     if request.method != "POST":
         texts = [

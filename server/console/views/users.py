@@ -1,4 +1,4 @@
-"""Serve 「ユーザ管理」: the list, one user, and the actions of an administrator on a user."""
+"""Serve 「ユーザ管理」: the list of users, one user, and an administrator's actions on a user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     if not form.is_valid():
         return users.none()
     devices = Device.objects.filter(blocked_at__isnull=True)
-    states = {  # not EXISTS, for which SQLite reads each user's PCs in turn
+    states = {  # not EXISTS: SQLite would read each user's PCs in turn
         "waiting": Q(pk__in=devices.waiting().values("user")),
         "old": Q(pk__in=devices.on_old_password().values("user")),
         "temporary": Q(must_change_password=True),
@@ -55,7 +55,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
 
 
 def _rows(users: Collection[User]) -> list[dict[str, Any]]:
-    """Return these users, each with a summary of its PCs and the first end of an old password."""
+    """Return each user with a summary of the user's PCs: waiting, first end of an old password."""
     pcs = (
         Device.objects.filter(user__in=users, blocked_at__isnull=True)
         .order_by()
@@ -85,7 +85,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
 @administrators_only
 @require_safe
 def users_csv(request: HttpRequest) -> HttpResponseBase:
-    """Send the list, filtered like the page, as a file that can be imported again."""
+    """Send the list, with the page's filter, as a CSV file that can be imported again."""
     users = each_of(_listed(user_of(request).account_id, UserFilterForm(request.GET)))
     columns: dict[str, Callable[[User], str]] = {
         _("User name"): lambda user: user.username,
@@ -97,7 +97,7 @@ def users_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Show one user, with the form that forces a new password."""
+    """Show one user, and the form that sets the user's password."""
     user, by = managed_user(request, pk), user_of(request)
     own = user.pk == by.pk
     form = ForcePasswordForm(posted(request), user=user)
@@ -175,11 +175,11 @@ _ACTIONS = {
         gettext_lazy("All sessions of %(user)s were ended."),
     ),
 }
-"""The change of a user, and the page's title, text and button, and what it says afterwards."""
+"""For each action: the change, the page's title, text and button, and the message afterwards."""
 
 
 def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
-    """Disable a user, enable a user, or end all of a user's sessions, after asking."""
+    """Ask, and then disable or enable a user, or end all sessions of a user."""
     user, by = managed_user(request, pk), user_of(request)
     if action not in _ACTIONS:
         raise Http404
@@ -195,7 +195,7 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
 
 
 def user_edit(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Change a user's name and role; an administrator's own role stays."""
+    """Change a user's name and role, but not the administrator's own role."""
     user, by = managed_user(request, pk), user_of(request)
     now = {"display_name": user.display_name, "role": user.role}
     form = EditUserForm(posted(request), initial=now)
@@ -208,7 +208,7 @@ def user_edit(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def user_delete(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Delete a user, after saying what happens to PCs, sessions, pushes and the audit trail."""
+    """Delete a user, after showing the effects on PCs, sessions, pushes and the audit trail."""
     user, by = managed_user(request, pk), user_of(request)
     if user.pk == by.pk:
         raise PermissionDenied

@@ -15,7 +15,7 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
     button.textContent = visible ? button.dataset.hide : button.dataset.show;
   };
   button.addEventListener("click", () => show(field.type === "password"));
-  // Browsers remember the content of a text field when a form is sent.
+  // Hide the password again: browsers remember what a visible text field held when it is sent.
   field.form.addEventListener("submit", () => show(false));
 }
 
@@ -35,15 +35,15 @@ for (const button of document.querySelectorAll("[data-print]")) {
 
 document.querySelector("[data-focus]")?.focus();
 
-// The switch follows the PCs below it and keeps the user's choice as long as it can apply. While
-// it is off, no PC is ticked; when it is on again, the same ones are as before.
+// The switch is on only while PCs below it wait, and keeps the user's choice. While the switch is
+// off, no PC is ticked; when it is on again, the same PCs are ticked as before.
 class Push {
   constructor(box) {
     this.toggle = box.querySelector("#id_push");
     this.part = box.querySelector("[data-live]");
     this.wanted = this.toggle.checked || this.toggle.disabled;
     this.off = new Set(); // PCs that the user has unticked
-    this.late = new Set(); // PCs that are to have the password at their next login
+    this.late = new Set(); // PCs that get the password at their next login
     this.remember();
     this.toggle.addEventListener("change", () => {
       if (!this.toggle.checked) this.noteUnticked();
@@ -96,11 +96,11 @@ class Push {
 
 const push = document.querySelector("[data-push]") && new Push(document.querySelector("[data-push]"));
 
-// Tokens against forged forms are masked differently in each answer, and the switch disables boxes.
+// Ignore tokens against forged forms, which differ in each answer, and the switch's disabled boxes.
 const comparable = (html) => html.replace(/name="csrfmiddlewaretoken" value="[^"]*"| disabled=""/g, "");
 
-// A form is sent once, and polling ends with it: its answer is the next page, perhaps with a new
-// session, and a late answer to a poll must not replace that page.
+// Send a form once, and end polling then: the answer to the form is the next page, perhaps with a
+// new session, and a late answer to a poll must not replace that page.
 let leaving = new AbortController();
 
 document.addEventListener("submit", (event) => {
@@ -108,16 +108,16 @@ document.addEventListener("submit", (event) => {
   else if (!event.defaultPrevented) leaving.abort();
 });
 
-// The browser shows a page from its memory again (the back button).
+// Resume polling when the back button shows a page from the browser's memory.
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   leaving = new AbortController();
   tick();
 });
 
-// The smartphone page says what it last knew, and when: here when polls fail, and by its service
-// worker when it is opened without a connection. What is stored for that is the page as it is shown,
-// without forms, and log-out deletes it.
+// The smartphone page shows its last known state and the time: this script does so when polls fail,
+// and the service worker when the page is opened without a connection. For that, the page is stored
+// as it is shown, without forms; log-out deletes it.
 const PAGES = "coconowork-app";
 const worker = document.querySelector("[data-worker]")?.dataset.worker;
 const offline = document.querySelector("[data-offline]");
@@ -142,7 +142,7 @@ async function noteConnection(connected) {
   await pages.put(location.pathname, new Response(`<!doctype html>${page.outerHTML}`, { headers }));
 }
 
-// Live parts: fetched again every few seconds while the page is visible.
+// Fetch live parts again every few seconds while the page is visible.
 async function refresh(part) {
   const { signal } = leaving;
   const headers = { "If-None-Match": part.dataset.version ?? "" };
