@@ -1,10 +1,10 @@
 """`make bench`: run the benches one after the other and print their tables.
 
 How to add a bench: put a module into this folder and its name into `BENCHES`. The module's
-docstring says what is measured and how, `BASELINE` names what it is compared with, and
-`run(size)` measures and returns `Figure`s. A bench starts what it needs, leaves nothing behind,
-and raises when it cannot measure; then the other benches run all the same. `docs/benchmarks.md`
-is written by hand and has the tables of the last full run.
+docstring says what is measured and how, `BASELINE` names the baseline of the comparison, and
+`run(size)` measures and returns `Figure`s. A bench starts all that it needs, leaves nothing behind,
+and raises when it cannot measure; the other benches still run. `docs/benchmarks.md` is written by
+hand and has the tables of the last full run.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ BENCHES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return exit code 0 when every bench ran and kept its limits."""
+    """Run the benches. Return 0 when every bench ran and kept its limits, else 1."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure it all.")
     parser.add_argument("--only", metavar="NAME", choices=BENCHES, help=", ".join(BENCHES))
     parser.add_argument("--short", action="store_true", help="only try; figures mean nothing")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
     machine.raise_file_limit()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started
     print(f"{datetime.now(UTC):%Y-%m-%d}; {machine.describe()}", flush=True)
     size = report.Size(short=options.short)
     good = [_run(name, size) for name in ([options.only] if options.only else BENCHES)]

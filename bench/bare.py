@@ -1,6 +1,6 @@
-"""The baseline: a bare `websockets` server that sends the same frames and does nothing else.
+"""Run the baseline: a bare `websockets` server that sends the same frames and does nothing else.
 
-It checks no login, stores nothing, does not compress, and sends no pings.
+The server checks no login, stores nothing, does not compress, and sends no pings.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PUSH = encode(
 
 
 class Bare:
-    """The server; its coroutines are the commands."""
+    """The bare server; `bench.program` calls its coroutines."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, ServerConnection] = {}
-        """By the number in the client's user name."""
+        """Connections by the number in the client's user name."""
 
     async def start(self) -> tuple[int, int]:
         """Listen. Return the port and the process id."""
@@ -44,7 +44,7 @@ class Bare:
         return next(iter(self._server.sockets)).getsockname()[1], os.getpid()
 
     async def push(self, number: int) -> int:
-        """Send a message of a push's size to that client. Return when (monotonic ns)."""
+        """Send a message as large as a push to client `number`. Return the time (monotonic ns)."""
         now = time.monotonic_ns()
         await self._waiting[number].send(_PUSH, text=True)
         return now

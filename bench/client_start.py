@@ -1,10 +1,10 @@
-"""The client's start: from the start of the process to standby.
+"""Measure the client's start: from the start of the process to standby.
 
 This includes importing, reading the keyring, connecting to a real server over TLS, and 0.3 s of
 key derivation. The files are in the page cache. The baseline is an interpreter that imports
-websockets and truststore, and ends. Under Wine it is the frozen program without its own code: icon
-and standby are given in milliseconds after the median of that. There, a password is changed, too,
-from the request in the console to the login with the new password.
+websockets and truststore, and ends. Under Wine, the baseline is the frozen program without our
+code: its median is subtracted from the times to icon and standby. There, a password change is
+measured, too, from the request in the console to the login with the new password.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def run(size: Size) -> list[Figure]:
 
 
 def _under_wine(windows: desk.WindowsDesk) -> list[Figure]:
-    """Return what is above an empty frozen program, and the change of a password."""
-    windows.start_empty()  # into the page cache
+    """Return the times above those of an empty frozen program, and of changes of a password."""
+    windows.start_empty()  # brings the files into the page cache
     windows.start_steps()
     steps, empty = [], []
     for _ in range(ROUNDS):

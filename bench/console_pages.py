@@ -1,9 +1,9 @@
-"""The console: pages of a large account, and forced changes of a password.
+"""Measure the console: pages of a large account, and forced changes of a password.
 
-One account of 100,000 users and 50,000 PCs, 38,000 of them waiting and every tenth on an old
-password. Each page is requested ten times over HTTP. A forced change hashes twice: to compare the
-new password with the old ones, and to make the new verifier. The second column is the same on
-PostgreSQL, which runs on the other core.
+There is one account of 100,000 users and 50,000 PCs. 38,000 PCs wait, and every tenth has an old
+password. Each page is requested ten times over HTTP. A forced change hashes the new password, which
+takes most of its time. The second column has the times with PostgreSQL, which runs on the other
+core.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(size: Size) -> list[Figure]:
 
 
 def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
-    """Return the milliseconds, by what was measured."""
+    """Return the milliseconds of each round, by page."""
     found: dict[str, list[float]] = {}
     rounds, on_old = range(size.pick(10, 2)), {"user": seed.FIRST_ID + ON_OLD, "pc": ON_OLD}
     with (

@@ -1,7 +1,7 @@
-"""The PC of the client's benches: the real client on Linux, or on Windows under Wine.
+"""Set up the PC of the client's benches: the real client on Linux, or on Windows under Wine.
 
-The server is the real one behind TLS, and the keyring is real. The baseline beside the client is an
-interpreter that has imported websockets and truststore.
+The server behind TLS and the keyring are real, too. The baseline is an interpreter that has
+imported websockets and truststore.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ for name, (*_, compressed, kind) in source.toc.items():
 Copy(str(folder / "empty.pkg"), entries, library.name)
 shutil.copy(folder / "coconowork-client.exe", folder / "empty.exe")
 """
-"""Make the program's modules with a start that does nothing: the empty frozen program."""
+"""Script that makes the empty frozen program: the client's modules with an empty start."""
 LOOK_S = 0.005
-"""How often a log is looked at."""
+"""Interval at which a log is read."""
 
 
 def watch(pids: list[int], seconds: float) -> list[dict[str, float]]:
-    """Watch these processes side by side; return what each costs. Memory is that at the end."""
+    """Watch processes for some seconds; return the costs of each. Memory is measured at the end."""
     before, began = [_counters(pid) for pid in pids], time.monotonic()
     time.sleep(seconds)  # the measurement itself
     took = time.monotonic() - began
@@ -81,7 +81,7 @@ def watch(pids: list[int], seconds: float) -> list[dict[str, float]]:
 
 
 def _counters(pid: int) -> tuple[int, float]:
-    """Return how often the process's threads slept, and their seconds of CPU."""
+    """Return a process's voluntary context switches and CPU seconds, for all its threads."""
     wakes, cpu_ns = 0, 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         status = (thread / "status").read_text()
@@ -91,7 +91,7 @@ def _counters(pid: int) -> tuple[int, float]:
 
 
 def start(client: Client) -> float:
-    """Start a client; return the seconds until it was in standby."""
+    """Start a client; return the seconds until standby."""
     since, began = len(client.output), time.perf_counter()
     client.start()
     eventually(lambda: any("-> standby:" in line for line in client.output[since:]), pause_s=LOOK_S)
@@ -104,7 +104,7 @@ def linux_desk() -> Iterator[Client]:
     with _place() as (directory, site), private_keyring(directory / "keyring") as keyring:
         hidden = directory / "hidden"
         hidden.mkdir()
-        # Only development tools install this library, which others then import.
+        # Hide a library that is only installed for development, but that others then import.
         (hidden / "typing_extensions.py").write_text("raise ImportError\n")
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")},
@@ -138,13 +138,13 @@ def bare_process(environ: Mapping[str, str]) -> Iterator[int]:
 
 @dataclass
 class WindowsDesk:
-    """The built program on a Windows desktop under Wine, the user logged in."""
+    """The built program on a Windows desktop under Wine, with a user who is logged in."""
 
     desktop: Any
     site: Organisation
 
     def start_steps(self) -> dict[str, float]:
-        """Start the client; return the seconds to icon and standby, and those of CPU until then."""
+        """Start the client; return the seconds to icon and standby, and the CPU seconds."""
         since, began = len(self._log()), time.perf_counter()
         process = self.desktop.launch(WINDOWS_EXE)
         steps = {
@@ -155,7 +155,7 @@ class WindowsDesk:
         return {**steps, "CPU": used.user + used.system}
 
     def start_empty(self) -> tuple[float, float]:
-        """Run the program that does nothing; return its seconds, and those of CPU."""
+        """Run the program that does nothing; return its seconds and CPU seconds."""
         began = time.perf_counter()
         process = self.desktop.launch(EMPTY_EXE)
         _, _, used = os.wait4(process.pid, 0)
@@ -163,14 +163,14 @@ class WindowsDesk:
         return time.perf_counter() - began, used.ru_utime + used.ru_stime
 
     def change(self, current: str, new: str) -> float:
-        """Change the password in the console; return the seconds until the client has proved it."""
+        """Change the password in the console; return the seconds to the client's login with it."""
         with self.site.browser(USER, current) as browser:
             since, began = len(self._log()), time.perf_counter()
             browser.change_password(current, new)
             return self._seconds(b"-> standby:", since=since, began=began)
 
     def _seconds(self, line: bytes, *, since: int, began: float) -> float:
-        """Return the seconds until the log has this line."""
+        """Wait until the log has this line; return the seconds since `began`."""
         eventually(lambda: line in self._log()[since:], pause_s=LOOK_S)
         return time.perf_counter() - began
 
@@ -188,7 +188,7 @@ class WindowsDesk:
 
 @contextmanager
 def windows_desk() -> Iterator[WindowsDesk]:
-    """Yield a desk under Wine. Builds the program, which takes minutes, unless it is built."""
+    """Yield a desk under Wine. Build the program, if needed; that takes minutes."""
     from installer.winpy.assemble import assemble
     from tests.support import wine, x11
     from tests.support.windows_product import built
@@ -212,7 +212,7 @@ def windows_desk() -> Iterator[WindowsDesk]:
 
 @contextmanager
 def _place() -> Iterator[tuple[Path, Organisation]]:
-    """Yield a folder that is removed at the end, and a server whose files are in it."""
+    """Yield a temporary folder, and a server with its files there."""
     with (
         TemporaryDirectory(prefix="coconowork-bench-") as name,
         organisation(Path(name, "organisation")) as site,

@@ -1,9 +1,9 @@
-"""The gateway: from the commit of a changed password to the client.
+"""Measure a push: from the commit of a changed password to the client.
 
-10,000 clients wait at a gateway on PostgreSQL. Another process, as a console on another machine,
-changes the passwords of 100 of them, one after the other. Measured is the time from the end of
-the commit until the message is in the client's hands. The baseline sends a message of the same
-size to the same clients by command.
+10,000 clients wait at a gateway on PostgreSQL. Another process, like a console on another machine,
+changes the passwords of 100 users, one after the other. The time is measured from the end of the
+commit until the client has received the message. The baseline sends a message of the same size to
+the same clients on command.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def run(size: Size) -> list[Figure]:
 
 
 def _measure(size: Size, port: int, push: Callable[[int], int]) -> list[float]:
-    """Return the latencies in ms. `push` returns when it pushed (monotonic ns)."""
+    """Return the latencies in ms. `push` returns the time of the push (monotonic ns)."""
     with stage.clients(port, count=size.clients) as ask_clients:
         ask_clients("log_in")
         sent = {}
         for number in range(1, size.pick(100, 10) + 1):
             sent[number] = push(number)
-            time.sleep(PAUSE_S)  # each from rest
+            time.sleep(PAUSE_S)  # let the gateway become idle before each push
         received = dict(ask_clients("take", len(sent), WAIT_S))
     if received.keys() != sent.keys():
         raise RuntimeError(f"only {len(received)} of {len(sent)} pushes arrived")
@@ -61,7 +61,7 @@ def _measure(size: Size, port: int, push: Callable[[int], int]) -> list[float]:
 
 
 class Console:
-    """A console on another machine, which derives no key twice."""
+    """A console in its own process, which derives each key only once."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._derived = derived_once()
@@ -70,7 +70,7 @@ class Console:
         serve.prepare(config.load(environ))
 
     async def change(self, number: int) -> int:
-        """Change a user's password, pushed to all PCs. Return when committed (monotonic ns)."""
+        """Change and push a user's password. Return the time of the commit (monotonic ns)."""
         return await asyncio.to_thread(_change, people.username(number))
 
 

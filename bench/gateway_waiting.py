@@ -1,13 +1,13 @@
-"""The gateway: clients log in, wait, lose their connections and come back.
+"""Measure the gateway while clients log in, wait, lose their connections and come back.
 
 10,000 clients log in at a server that has just started, wait, and come back twice after all
-connections were cut. The server has one core, the clients another. One core of clients cannot
-always keep one core of server busy, so logins are counted per CPU second that the server spent.
-200 logins are under way at a time: the fewer there are, the fewer share a round trip to the
-database, and the more each costs. Memory is the server's private memory (PSS) above that before
-the first client. Keepalive is the CPU of the server while each client sends a ping every 20 s. On
-PostgreSQL, the CPU of the database's processes is counted separately. The baseline is a bare
-`websockets` server that sends the same frames and checks nothing.
+connections were cut. The server has one core, the clients another. The clients' core cannot always
+keep the server's core busy, so logins are counted per CPU second of the server. 200 logins are
+under way at a time: with fewer, fewer share a round trip to the database, and each costs more.
+Memory is the growth of the server's private memory (PSS) since before the first client. Keepalive
+is the server's CPU time while each client sends a ping every 20 s. On PostgreSQL, the CPU time of
+the database's processes is counted separately. The baseline is a bare `websockets` server that
+sends the same frames and checks nothing.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def run(size: Size) -> list[Figure]:
 
 
 def _measure(size: Size, port: int, pid: int) -> dict[str, list[float]]:
-    """Return what was measured of one server, by the names in LIMITS."""
+    """Measure one server; return the figures by their names in LIMITS."""
     with stage.clients(port, count=size.clients) as ask_clients:
         ask_clients("state")  # returns once the process has started
         memory = machine.private_kib(pid)
         storms = [_storm(ask_clients, pid)]
-        time.sleep(size.pick(SETTLE_S, 0))  # the server's last writes
+        time.sleep(size.pick(SETTLE_S, 0))  # let the server's last writes end
         memory = machine.private_kib(pid) - memory
         before_s, seconds = machine.cpu_s(pid), size.pick(PING_S, 1)
         time.sleep(seconds)  # the measurement: every client pings once
@@ -74,7 +74,7 @@ def _measure(size: Size, port: int, pid: int) -> dict[str, list[float]]:
 
 
 def _storm(ask_clients: Ask, pid: int) -> float:
-    """Log in all clients; return the seconds of CPU that the server spent."""
+    """Log in all clients; return the CPU seconds that the server spent."""
     before_s = machine.cpu_s(pid)
     ask_clients("log_in")
     return max(0.01, machine.cpu_s(pid) - before_s)

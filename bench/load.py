@@ -1,7 +1,7 @@
 """Run thousands of clients in one process for a bench.
 
-They log in by SCRAM and check no signature, since the baseline has none. Each sends a ping every
-20 s, as the real client does, spread evenly over that time.
+The clients log in by SCRAM and check no signature, because the baseline has none. Each client sends
+a ping every 20 s, as the real client does; the pings are spread evenly over that time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from protocol.scram import ClientLogin
 PING_S = 20
 LOGIN_S = 60
 AT_ONCE = 200
-"""Logins that are under way at the same time."""
+"""Most logins that are under way at the same time."""
 ADDRESSES = 32
-"""Loopback addresses that the clients come from: one has some 28,000 ports."""
+"""Number of the clients' loopback addresses: each has about 28,000 ports."""
 
 
 class Fleet:
-    """The clients, for a process of their own; its coroutines are the commands."""
+    """All clients, in a process of their own; `bench.program` calls the coroutines."""
 
     def __init__(self, port: int, count: int) -> None:
         gc.disable()  # a collection of so many objects would look like a slow server
@@ -51,12 +51,12 @@ class Fleet:
         self._waiting: dict[int, ClientConnection] = {}
         self._readers: set[asyncio.Task[None]] = set()
         self._receipts: list[tuple[int, int]] = []
-        """Client and moment (monotonic ns) of each message that followed a login."""
+        """Client's number and time (monotonic ns) of each message after a login."""
         self._endings: Counter[str] = Counter()
         self._pinging: asyncio.Task[None] | None = None
 
     async def log_in(self) -> None:
-        """Log in all clients that are not, and let them ping from now on."""
+        """Log in all clients that are not logged in, and start the pings."""
         self._pinging = self._pinging or asyncio.create_task(self._ping())
         absent = (number for number in self._numbers if number not in self._waiting)
 
@@ -77,11 +77,11 @@ class Fleet:
         await asyncio.gather(*self._readers)
 
     async def state(self) -> tuple[int, dict[str, int]]:
-        """Return how many clients are logged in, and why others are not."""
+        """Return the number of clients that are logged in, and counts of why others ended."""
         return len(self._waiting), dict(self._endings)
 
     async def take(self, count: int, seconds: float) -> list[tuple[int, int]]:
-        """Return the messages since the last call, once there are `count` or time is over."""
+        """Wait for `count` messages or some seconds; return the messages since the last call."""
         end = time.monotonic() + seconds
         while len(self._receipts) < count and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -89,7 +89,7 @@ class Fleet:
         return receipts
 
     async def _ping(self) -> None:
-        """Ping for ever, each time by the next client, so that each pings every 20 s."""
+        """Send pings for ever, from one client after the other: each client's every 20 s."""
         for number in itertools.cycle(self._numbers):
             await asyncio.sleep(PING_S / len(self._numbers))
             if connection := self._waiting.get(number):

@@ -1,4 +1,4 @@
-"""The machine that a bench runs on: what it is, and what processes on it cost. Linux only."""
+"""Describe the machine of a bench, assign its cores, and measure processes. Linux only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 SERVER_CORE, LOAD_CORE = 0, -1
-"""Which of the cores to use: the first for the measured server, the last for everything else."""
+"""Indexes in CORES: the first core is for the measured server, the last for all else."""
 CORES = sorted(os.sched_getaffinity(0))
 _OPEN_FILES = 60_000
 _IDLE_S = 60
@@ -55,13 +55,13 @@ def kept_on(core: int) -> Iterator[None]:
 
 
 def private_kib(pid: int) -> int:
-    """Return the process's private memory with its share of what it shares (PSS), in KiB."""
+    """Return a process's memory in KiB, with its share of shared memory (PSS)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(text.partition("\nPss:")[2].split()[0])
 
 
 def cpu_s(pid: int, *, children: bool = False) -> float:
-    """Return the seconds of CPU that a process used; with `children`, ended or not, as well."""
+    """Return the CPU seconds of a process, and of its `children`, both running and ended."""
     process = psutil.Process(pid)
     times = process.cpu_times()
     total = times.user + times.system

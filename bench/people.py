@@ -1,6 +1,6 @@
-"""The users of the benches: numbered, with one password, each with a PC of the same number.
+"""Define the users of the benches: numbered, with one password, each with a PC of that number.
 
-All verifiers share one salt, so that the 0.3 s of key derivation are spent once for all users.
+All verifiers share one salt, so the 0.3 s of key derivation are needed only once for all users.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ADMINISTRATOR = "admin"
 
 @functools.cache
 def keys() -> Keys:
-    """Return the keys of the one password, derived once a process."""
+    """Return the keys of PASSWORD, derived once in each process."""
     return derive_keys(PASSWORD, salt=b"a salt for bench", iterations=600_000)
 
 
@@ -28,7 +28,7 @@ def username(number: int) -> str:
 
 
 def device(number: int) -> Device:
-    """Return the PC with this number. There is no private key to its public key."""
+    """Return the PC with this number. Its public key has no known private key."""
     public_key = hashlib.sha256(b"PC %d" % number).digest()
     return Device(
         id=hashlib.sha256(public_key).digest()[:16].hex(),

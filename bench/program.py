@@ -15,7 +15,7 @@ from bench import machine
 Ask = Callable[..., Any]
 _loop: asyncio.AbstractEventLoop
 _part: Any
-"""Of the other process."""
+"""The part; set only in the other process."""
 
 
 @contextmanager
@@ -25,9 +25,9 @@ def running(
     core: int = machine.LOAD_CORE,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
 ) -> Iterator[Ask]:
-    """Make the part, by a call in its process, and run its event loop until the end of the block.
+    """Call `part` in a new process, and run an event loop there until the end of the block.
 
-    Yield a function that runs a coroutine of the part, by its name.
+    Yield a function that runs a coroutine of the returned object, by its name.
     """
     begin = (core, new_loop, part, *arguments)
     with ProcessPoolExecutor(1, get_context("spawn"), _begin, begin) as process:

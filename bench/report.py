@@ -1,4 +1,4 @@
-"""What a bench returns, and how it is printed: a Markdown table."""
+"""Define the results of a bench, and print them as a Markdown table."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Figure:
     """One measured figure: a row of the table that a bench prints."""
 
     what: str
-    """With its unit."""
+    """What was measured, with its unit."""
     values: Sequence[float]
-    """One value for each time it was measured in the run; the table shows the median."""
+    """One value for each measurement in the run; the table shows the median."""
     baseline: Sequence[float] = ()
-    """The same, measured on the baseline in the same run."""
+    """The values of the baseline, measured in the same run."""
     at_most: float | None = None
     at_least: float | None = None
 
@@ -44,7 +44,7 @@ class Figure:
         return not too_much and (self.at_least is None or value >= self.at_least)
 
     def cells(self) -> list[str]:
-        """Return the cells of this row; empty where there is nothing to say."""
+        """Return the cells of this row, empty where a value is missing."""
         value, limit = statistics.median(self.values), self.at_most or self.at_least
         baseline = statistics.median(self.baseline) if self.baseline else None
         must = f"{'≤' if self.at_most else '≥'} {number(limit)}" if limit else ""
@@ -59,7 +59,7 @@ class Figure:
 
 
 def number(value: float) -> str:
-    """Return the number with a comma between thousands, small ones with two decimals."""
+    """Format a number with commas between thousands, and with two decimals below 100."""
     return f"{value:,.{0 if abs(value) >= 100 else 2}f}"
 
 

@@ -1,9 +1,9 @@
 """Fill an empty database for the benches: `python -m bench.seed USERS PCS`.
 
-One account, an administrator, numbered users, a PC for each of the first `PCS` users. Every tenth
-PC is on an old password. PCs above `BUSY` wait at a gateway that only exists in the database. Some
-users without a PC are disabled or have a temporary password. The database is the one in the
-server's own settings. In it, a user's id is the user's number plus `FIRST_ID`.
+The rows are one account, an administrator, numbered users, and a PC for each of the first `PCS`
+users. Every tenth PC has an old password. PCs above number `BUSY` wait at a gateway that exists
+only in the database. Some users without a PC are disabled or have a temporary password. The
+server's settings name the database. A user's id is the user's number plus `FIRST_ID`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from server import config
 from server.commands import serve
 
 BUSY = 12_000
-"""PCs up to this number are left to real clients."""
+"""PCs up to this number do not wait: real clients may log in as them."""
 FIRST_ID = 1
 
 
@@ -36,7 +36,7 @@ def fill(users: int, pcs: int) -> None:
     old = format_verifier(replace(verifier, stored_key=b"o" * 32))
     changed = clock.now() - timedelta(days=10)
     created, until = changed - timedelta(days=100), changed + timedelta(days=30)
-    if connection.vendor == "postgresql":  # between its statements are 100,000 objects to make
+    if connection.vendor == "postgresql":  # making 100,000 objects between statements takes long
         connection.cursor().execute("SET idle_in_transaction_session_timeout = 0")
     with transaction.atomic():
         Gateway.objects.create(name="elsewhere", incarnation="", started_at=created, seen_at=until)

@@ -1,6 +1,6 @@
-"""Start what the benches of the server run against: filled databases, servers and clients.
+"""Start databases with rows, servers and clients for the server's benches.
 
-The server has one core for itself. Everything else, PostgreSQL too, shares the last core.
+The server has one core for itself. Everything else, also PostgreSQL, shares the last core.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ atexit.register(_stack.close)
 
 @functools.cache
 def folder() -> Path:
-    """Return a folder that is removed with this process."""
+    """Return a folder that is removed when this process ends."""
     return Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="coconowork-bench-")))
 
 
@@ -49,7 +49,7 @@ def postgres() -> Postgres:
 
 @functools.cache
 def _filled(engine: Engine, users: int, pcs: int) -> Installation:
-    """Return the installation that others are copies of."""
+    """Return a filled installation, from which the benches use copies."""
     database = postgres().new_database() if engine == "PostgreSQL" else ""
     made = Installation(folder() / f"{engine}-{users}", database=database)
     subprocess.run(
@@ -65,7 +65,7 @@ def _filled(engine: Engine, users: int, pcs: int) -> Installation:
 
 @contextmanager
 def database(engine: Engine, size: Size) -> Iterator[Installation]:
-    """Yield an installation with a filled database that only this block uses."""
+    """Yield a copy of an installation with a filled database, for this block only."""
     filled = _filled(engine, size.pick(100_000, 600), size.pick(50_000, 500))
     directory = folder() / "copy"
     try:
@@ -82,10 +82,10 @@ def server(installation: Installation) -> AbstractContextManager[Server]:
 
 
 def bare() -> AbstractContextManager[Ask]:
-    """Run the baseline."""
+    """Run the bare `websockets` server in its own process."""
     return running(Bare, core=machine.SERVER_CORE)
 
 
 def clients(port: int, *, count: int) -> AbstractContextManager[Ask]:
-    """Run users 1 to `count`, not yet logged in."""
+    """Run clients of users 1 to `count` in a process; they are not logged in yet."""
     return running(Fleet, port, count, new_loop=uvloop.new_event_loop)

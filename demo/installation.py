@@ -1,7 +1,7 @@
 """A server and a client together on this machine, for the demonstration and the guided tour.
 
-The server runs in this process, so that its clock can be moved; the client is a process of its
-own, the real one, with a profile and (on Linux) a keyring that are made for it and thrown away.
+The server runs in this process, so that its clock can be moved. The client is the real program in
+a process of its own, with a temporary profile and, on Linux, a temporary keyring.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ START_S = 30.0
 
 
 class StageError(Exception):
-    """Raised when a part does not start; the text says which."""
+    """Raised when a part does not start or reacts too late; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -48,29 +48,29 @@ class Sample:
 
 
 def sample_password() -> str:
-    """Return a random password by the rules. It is printed: for the demonstration only."""
+    """Return a random password that keeps the rules. For the demonstration only: it is printed."""
     body = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
     return f"{body}-{secrets.randbelow(900) + 100}A"
 
 
 class Client:
-    """The client program on a PC of its own. `home` is its profile."""
+    """The client program on its own PC, with its profile in the folder `home`."""
 
     def __init__(self, home: Path, environ: dict[str, str]) -> None:
         self.wrapper: Sequence[str] = ()
-        """A command that starts the client: put before the client's own."""
+        """Words to put before the command that runs the client, such as `setpriv …`."""
         self.environ = {**environ, "COCONOWORK_HOME": str(home), "PYTHONUNBUFFERED": "1"}
-        """The environment of its processes."""
+        """The environment of the client's processes."""
         self.paths: Paths = find_paths(self.environ)
         self.output: list[str] = []
-        """The lines that it has written."""
+        """The lines that the client has written."""
         self.on_line: Callable[[str], object] | None = None
-        """Called with each line, on a thread."""
+        """Called on a thread with each line that the client writes."""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
     def command(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
-        """Run one command of the client; return exit code and output. `answer` is its input."""
+        """Run one command of the client with the input `answer`; return exit code and output."""
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "agent", *arguments],
             input="" if answer is None else answer + "\n",
@@ -85,14 +85,14 @@ class Client:
         return done.returncode, done.stdout + done.stderr
 
     def log_in_at(self, gateway: str, user: Sample) -> None:
-        """Log in with the user's password and store it. Raise StageError."""
+        """Log in with the user's password and store the password. Raise StageError."""
         command = ("login", "--server", gateway, "--user", user.username)
         code, said = self.command(*command, answer=user.password)
         if code != 0:
             raise StageError(f"the client could not log in: {said}")
 
     def start(self, *, session: str | None = None) -> None:
-        """Start it as a sign-in to the desktop does. On Linux `session` names the session."""
+        """Start the client as a sign-in does. On Linux, `session` names the desktop session."""
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [*self.wrapper, sys.executable, "-m", "agent", "run", "--autostart"],
             env=self.environ if session is None else {**self.environ, "XDG_SESSION_ID": session},
@@ -101,7 +101,7 @@ class Client:
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for us; we end it
+            start_new_session=True,  # Ctrl-C must not reach the client
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
@@ -122,7 +122,7 @@ class Client:
         return None if self._process is None else self._process.pid
 
     def status(self) -> dict[str, Any] | None:
-        """Return the status that it reports; None when it does not run."""
+        """Return the status that the client reports; None when it does not run."""
         try:
             channel = open_channel(self.paths)
             answer = asyncio.run(channel.ask({"command": "status"}, timeout_s=10))
@@ -132,7 +132,7 @@ class Client:
         return status
 
     def wait_for(self, *states: str) -> dict[str, Any]:
-        """Return its status once it is in one of `states`. Raise StageError when that is late."""
+        """Wait for one of `states`, and return the status. Raise StageError after `START_S`."""
         end = monotonic() + START_S
         while monotonic() < end:
             status = self.status()
@@ -142,16 +142,16 @@ class Client:
         raise StageError(f"the client did not become {' or '.join(states)}: {self.status()}")
 
     def wait_until_calm(self) -> None:
-        """Wait until it has logged in or was refused, and may have warned. Raise StageError."""
+        """Wait until a login has ended and a warning would have been shown. Raise StageError."""
         self.wait_for("standby", "standby_old_password", "needs_password")
         sleep(PUSH_S + 0.5)
 
     def notifications(self, start: int) -> list[str]:
-        """Return those of its output lines from `start` on that are notifications."""
+        """Return the notifications among the output lines from number `start` on."""
         return [line for line in self.output[start:] if line.startswith("[")]
 
     def stop(self) -> None:
-        """Ask it to quit, as the menu does; do nothing when it does not run."""
+        """Make the client quit, as its menu does; do nothing when it does not run."""
         if self._process is not None and self.running:
             self.command("quit")
             with suppress(subprocess.TimeoutExpired):
@@ -159,7 +159,7 @@ class Client:
         self.kill()
 
     def kill(self) -> None:
-        """Kill it, as a power cut does, if it runs."""
+        """Kill the client, as a power cut does, if it runs."""
         if self._process is not None and self._process.stdout is not None:
             self._process.kill()
             self._process.wait()
@@ -173,9 +173,9 @@ class Client:
 def running_server(
     directory: Path, *, port: int = 0, gateway_port: int = 0
 ) -> Iterator[tuple[str, str]]:
-    """Serve console and gateway on loopback in this process, the database in `directory`.
+    """Serve console and gateway on loopback in this process, with the database in `directory`.
 
-    Yield the addresses of both.
+    Yield the addresses of console and gateway.
     """
     settings = Config(data_dir=directory, gateway_port=gateway_port, log_level="warning")
     listener = listen(settings.host, port, option="--port")
@@ -187,7 +187,7 @@ def running_server(
 
 @contextmanager
 def _gateway_thread(settings: Config) -> Iterator[int]:
-    """Run imports and a gateway, which checks the clock every second, on a thread of theirs."""
+    """Run imports and a gateway, which sweeps every second, on a thread; yield its port."""
     from server.console import importing
     from server.gateway.server import Gateway
 
@@ -221,9 +221,9 @@ def _gateway_thread(settings: Config) -> Iterator[int]:
 
 @contextmanager
 def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
-    """Yield a PC for the client, its profile and keyring in `directory`.
+    """Yield a client that does not run yet, with profile and keyring in `directory`.
 
-    It is in the console's time zone, which Django has put into the environment.
+    The client uses the console's time zone, which Django has put into the environment.
     """
     with ExitStack() as stack:
         client = Client(directory / name, dict(os.environ))

@@ -1,8 +1,8 @@
-"""A keyring of its own for the demonstration and the tests: a private D-Bus with gnome-keyring.
+"""Run a private keyring for the demonstration and the tests: gnome-keyring on its own D-Bus.
 
-It is the real Secret Service: the client stores its passwords as on a desktop. It does not touch
-the user's own keyring, and needs no desktop. When the process that started it dies, however that
-is, the kernel ends the bus, and gnome-keyring ends with its bus.
+This is the real Secret Service: the client stores its passwords as on a desktop. It does not touch
+the user's own keyring, and needs no desktop. When the process that started it dies for any reason,
+the kernel ends the bus, and gnome-keyring ends with its bus.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from time import monotonic, sleep
 from xml.sax.saxutils import escape
 
 PACKAGES = {"dbus-daemon": "dbus-daemon", "gnome-keyring-daemon": "gnome-keyring"}
-"""The programs, and the Debian packages that have them."""
+"""The needed programs, and the Debian packages that have them."""
 ENDS_WITH_US = ("setpriv", "--pdeathsig=TERM")
-"""Before a command: the kernel ends the program when the thread that started it is gone."""
+"""Put before a command: the kernel ends the program when the thread that started it ends."""
 START_TIMEOUT_S = 15.0
 
-# Without service directories nothing is started by the bus itself: not a second keyring, no
-# password prompt, none of the machine's own services.
+# Without service directories, the bus itself starts no program: no second keyring, no password
+# prompt, and no service of the machine.
 _BUS_CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -43,12 +43,12 @@ _BUS_CONFIG = """\
 
 
 class DemoKeyringError(Exception):
-    """The private keyring cannot run here; the text says what to do."""
+    """Raised when the private keyring cannot run; the text says what to do."""
 
 
 @contextmanager
 def private_keyring(directory: Path) -> Iterator[dict[str, str]]:
-    """Run a keyring that is kept in `directory`; yield the environment that leads to it.
+    """Run a keyring with its files in `directory`; yield the variables by which programs find it.
 
     Raise DemoKeyringError.
     """
@@ -61,21 +61,21 @@ def private_keyring(directory: Path) -> Iterator[dict[str, str]]:
 
 
 class PrivateKeyring:
-    """A session bus and a Secret Service on it. Each can be stopped and started alone."""
+    """A session bus and a Secret Service on it, which can be stopped and started separately."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        # Not in `directory`: the path of a socket may have 107 bytes only.
+        # Not in `directory`, because a socket's path can have at most 107 bytes.
         self._runtime = TemporaryDirectory(prefix="coconowork-bus-")
         self._socket = Path(self._runtime.name) / "bus"
         self.environment = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
-        """What a program needs to find this bus; a restart does not change it."""
+        """The variables by which programs find this bus, the same after a restart."""
         self._key = secrets.token_urlsafe(16).encode()
         self._bus: subprocess.Popen[bytes] | None = None
         self._service: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start both, and wait until the keyring is open. Raise DemoKeyringError."""
+        """Start bus and service, and wait until the keyring is open. Raise DemoKeyringError."""
         if missing := [package for name, package in PACKAGES.items() if shutil.which(name) is None]:
             raise DemoKeyringError(f"programs are missing: apt-get install {' '.join(missing)}")
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -83,13 +83,13 @@ class PrivateKeyring:
         self.start_service()
 
     def stop(self) -> None:
-        """End what runs of both."""
+        """End bus and service, if they run, and remove the socket's folder."""
         self.stop_service()
         self.stop_bus()
         self._runtime.cleanup()
 
     def start_bus(self) -> None:
-        """Start the bus at its address."""
+        """Start the bus at its fixed address. Raise DemoKeyringError."""
         config = self._socket.with_name("bus.conf")
         config.write_text(_BUS_CONFIG.format(socket=escape(str(self._socket))), encoding="utf-8")
         self._bus = _start(
@@ -100,12 +100,12 @@ class PrivateKeyring:
             raise DemoKeyringError("the private D-Bus did not start")
 
     def stop_bus(self) -> None:
-        """End the bus, and with it every connection on it."""
+        """End the bus, which also ends every connection to it."""
         _end(self._bus)
         self._socket.unlink(missing_ok=True)
 
     def start_service(self) -> None:
-        """Start the Secret Service, and wait until its default collection is open."""
+        """Start the Secret Service and wait until it is on the bus. Raise DemoKeyringError."""
         data, runtime = self.directory / "data", self._socket.parent
         data.mkdir(exist_ok=True, mode=0o700)
         self._service = _start(
@@ -122,7 +122,7 @@ class PrivateKeyring:
         self._wait_until_open(self._service)
 
     def stop_service(self) -> None:
-        """End the Secret Service; the bus goes on."""
+        """End the Secret Service, but not the bus."""
         _end(self._service)
 
     def _wait_until_open(self, service: subprocess.Popen[bytes]) -> None:

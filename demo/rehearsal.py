@@ -1,8 +1,8 @@
 """`make demo DAY=29`: the demonstration as if the password had been changed 29 days ago.
 
-The PC is on the old password. A page of the demonstration moves the server's clock to another day,
-and signs in to the desktop again, because a warning is shown once at each sign-in. Console,
-smartphone page and client count their days by that clock.
+The PC still has the old password. A page of the demonstration moves the server's clock to another
+day, and starts the client as at a new sign-in, because a warning is shown once at each sign-in.
+Console, smartphone page and client count the days by the server's clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from server.console.models import User
 LAST_DAY = passwords.GRACE.days
 """The last day of the old password, counted from the change."""
 BUTTONS = {"30": 0, "7": 23, "3": 27, "1": 29, "0": LAST_DAY, "31": 31}
-"""Days left of the old password, and the day after its end: by these, the days after the change."""
+"""By the days left of the old password (31: the day after its end): the days after the change."""
 ANSWER_S = 60
 PATH = "rehearsal/"
 PAGE = """{% extends "console/base.html" %}
@@ -54,7 +54,7 @@ PAGE = """{% extends "console/base.html" %}
 
 
 def moment(end: datetime, days_left: int) -> datetime:
-    """Return when an old password that is valid until `end` has `days_left` calendar days left."""
+    """Return a time when an old password, valid until `end`, has `days_left` calendar days left."""
     if days_left != 0:
         return end - timedelta(days=days_left)
     here = timezone.localtime(end)
@@ -79,7 +79,7 @@ class Rehearsal:
         urls.urlpatterns.append(path(PATH, self._page))
 
     def show(self, day: int) -> None:
-        """Go to `day`, counted from the change, and sign in to the desktop there."""
+        """Go to `day`, counted from the change, and start the client as at a new sign-in."""
         status, self._day = self._client.status(), day
         self._client.stop()
         clock.move(moment(self._end, LAST_DAY - day) - clock.now())
@@ -91,9 +91,9 @@ class Rehearsal:
         self._client.wait_until_calm()
 
     def pause(self) -> None:
-        """Go to the day that the page asks for, or wait for half a second.
+        """Go to the day that was chosen on the page, or wait for half a second.
 
-        For the main thread: on Linux the client ends together with the thread that starts it.
+        Call it on the main thread: on Linux the client ends with the thread that started it.
         """
         with suppress(Empty):
             day, done = self._asked.get(timeout=0.5)
@@ -105,7 +105,7 @@ class Rehearsal:
                 done.set_result(None)
 
     def _go_back_to_old_password(self) -> None:
-        """Log in with the old password after the client has given it up or replaced it.
+        """Log in with the old password after the client has dropped or replaced that password.
 
         A client stores a typed password only if it is the current one. So the server takes the old
         password as the current one during this login.
@@ -120,7 +120,7 @@ class Rehearsal:
     @reachable_with_temporary_password
     @login_not_required
     def _page(self, request: HttpRequest) -> HttpResponse:
-        """Show the buttons and what the client shows; go to a day."""
+        """Show buttons, the client's status and its notifications; on POST, go to a day."""
         if request.method == "POST":
             done: Future[None] = Future()
             try:

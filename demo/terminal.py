@@ -1,4 +1,4 @@
-"""A command of the client at a terminal, where it asks and a person types. Linux only."""
+"""Run a command of the client at a terminal, where a person answers its questions. Linux only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Terminal:
         return self.output.decode(errors="replace")
 
     def says(self, pattern: str, *, within_s: float = 30.0) -> re.Match[str]:
-        """Wait until it has written this. Raise StageError."""
+        """Wait until the command has written `pattern`, and return the match. Raise StageError."""
         assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
         pipe, end = self.process.stdout.fileno(), monotonic() + within_s
         while (found := re.search(pattern, self.said)) is None:
@@ -46,13 +46,13 @@ class Terminal:
         return code, words.split()
 
     def answer(self, text: str) -> None:
-        """Type a line."""
+        """Type `text` and Enter."""
         os.write(self.keyboard, text.encode() + b"\n")
 
 
 @contextmanager
 def at_terminal(client: Client, *arguments: str) -> Iterator[Terminal]:
-    """Run a command of the client at a terminal; kill it in the end."""
+    """Run a command of the client at a terminal, and kill it at the end of the context."""
     keyboard, screen = pty.openpty()  # type: ignore[attr-defined,unused-ignore] # on Linux
     with subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", "agent", *arguments],

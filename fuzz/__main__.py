@@ -2,11 +2,11 @@
 
     python -m fuzz [--runs 1000000] [--seed N] [--target NAME]… [--plain]
 
-`--runs` is the number of inputs in all, shared out by the targets' weights. Inputs are valid ones,
-mutated. atheris chooses mutations by the code that they reach; it needs a process for each target.
-Without atheris, or with `--plain`, mutations are random, in this process. An input fails when it
-breaks an invariant, takes `SLOW_S`, or when all inputs of a target leave objects behind. Then the
-input and the command that repeats the run are printed, and the exit code is 1.
+`--runs` is the total number of inputs, divided by the targets' weights. Inputs are mutations of
+valid inputs. atheris chooses mutations by the code that they reach, in a process for each target.
+Without atheris, or with `--plain`, mutations are random, in this process. A target fails when an
+input breaks an invariant or takes `SLOW_S`, or when its inputs leave objects behind. Then the input
+and the command that repeats the run are printed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLUMNS = ("target", "inputs", "seconds", "slowest ms", "objects kept")
 
 
 class Run:
-    """Sends inputs to one target, measures what they cost, and prints that after the last one."""
+    """Send inputs to one target, measure time and objects, and print them after the last input."""
 
     def __init__(self, target: Target, inputs: int) -> None:
         self._target, self._inputs = target, inputs
@@ -41,7 +41,7 @@ class Run:
         self._count = self._warm_objects = 0
 
     def __call__(self, data: bytes) -> None:
-        began = time.process_time()  # other work on the machine does not count
+        began = time.process_time()  # CPU time: other work on the machine does not count
         self._target.run(data[: self._target.max_bytes])
         took_s = time.process_time() - began
         assert took_s < SLOW_S, f"an input took {took_s:.1f} s"
@@ -62,13 +62,13 @@ def _objects() -> int:
 
 
 def targets() -> dict[str, Target]:
-    """Return all targets by name."""
+    """Return all fuzz targets by name."""
     modules = [importlib.import_module(f"fuzz.{name}") for name in MODULES]
     return {each.name: each for module in modules for each in module.TARGETS}
 
 
 def run_plain(target: Target, inputs: int, seed: int) -> None:
-    """Send the seeds, then random mutations of them."""
+    """Send a target's seeds, then random mutations of them. Raise what an input raises."""
     run, dice, seeds = Run(target, inputs), random.Random(seed), target.seeds
     for number in range(inputs):
         data = seeds[number] if number < len(seeds) else mutated(dice, seeds, target.max_bytes)
@@ -99,7 +99,7 @@ def run_guided(name: str, inputs: int, seed: int) -> None:
 
 
 def main() -> int:
-    """Return 0 when no input failed."""
+    """Run the chosen targets. Return 0 when none failed, else 1."""
     parser = argparse.ArgumentParser(prog="python -m fuzz")
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**31))

@@ -47,7 +47,7 @@ _home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
 
 
 def vault_record(data: bytes) -> None:
-    """Check that a keyring entry is decoded, or raises an error that quotes nothing."""
+    """Check that a keyring entry is decoded, or raises an error without any of its text."""
     try:
         found = record.decode_credentials(as_text(data))
     except record.CredentialsError as exc:
@@ -58,7 +58,7 @@ def vault_record(data: bytes) -> None:
 
 
 def state_file(data: bytes) -> None:
-    """Check that any state file is loaded as a state that can be shown and saved again."""
+    """Check that any state file loads as a state that can be shown and saved."""
     store = StateFile(_home / "state")
     path = store._path(HOME)
     path.parent.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ _dialogs = dialogs.ProcessDialogs(
 
 
 def show(found: SavedState) -> None:
-    """Make all texts that show a saved state to the user."""
+    """Make all texts that show the user a saved state."""
     clock = deadline.ServerClock(offset_s=found.clock_offset_s)
     days = None
     if found.old_valid_until is not None:
@@ -122,7 +122,7 @@ def settings_file(data: bytes) -> None:
 
 
 def addresses(data: bytes) -> None:
-    """Check that a typed address raises a UserError, or is normalised once and for all."""
+    """Check that a typed address raises a UserError, or normalises to the same text twice."""
     typed = as_text(data)
     for proxy in (typed, f"http://{typed}:8080", f"http://user:{typed}@proxy:8080"):
         with suppress(address.BadProxy):
@@ -189,7 +189,7 @@ _TEXTS = ["山田さんの PC \u202e\u200b\ufeff", "a" + "\u0301" * 40 + "\r\n20
 
 
 HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
-"""Commands that the target does not run, and escapes that could spell them."""
+"""Inputs that are only decoded: commands with an effect, and escapes that could spell one."""
 
 
 class _Quiet(App):

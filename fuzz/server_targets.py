@@ -42,7 +42,7 @@ def _verifiers() -> list[scram.Verifier]:
 
 
 def scram_login(data: bytes) -> None:
-    """Check that any two SCRAM messages are refused, or raise an error that quotes nothing."""
+    """Check that SCRAM messages are refused, or raise an error without any of their text."""
     first, final = texts(data, 2)
     try:
         parsed = scram.ClientFirst.parse(first)
@@ -56,7 +56,7 @@ def scram_login(data: bytes) -> None:
 
 
 def device(data: bytes) -> None:
-    """Check that a `hello` or `pair` has the device id of its key, or raises a SealError."""
+    """Check that the device id and key of a `hello` or `pair` are right, or raise a SealError."""
     try:
         hello = messages.decode_from_client(data)
     except messages.MessageError:
@@ -70,7 +70,7 @@ def device(data: bytes) -> None:
 
 
 def forwarded_for(data: bytes) -> None:
-    """Check that the address is the peer's, or one that a trusted proxy has named."""
+    """Check that the address is the peer's, or comes from a trusted proxy."""
     trusted = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
     values = texts(data, 3)
     assert client_address("192.0.2.7", values, trusted) == "192.0.2.7"
@@ -115,7 +115,7 @@ class _Transport(asyncio.Transport):
 
 
 def connection(data: bytes) -> None:
-    """Check that bytes give the same messages however TCP cuts them, and close once."""
+    """Check that a connection's messages do not depend on TCP's cuts, and that it closes once."""
     where, sent = pieces(data, 2)
     if not sent.startswith(b"GET"):
         sent = _UPGRADE + handshake.END_OF_HEAD + sent
@@ -129,7 +129,7 @@ def _call_soon(function: Callable[[], None]) -> None:
 
 @patch.object(gateway_connection, "FRAME_BURST", 20_000)
 def _converse(sent: bytes, cuts: list[int]) -> tuple[bytes, bool, list[bytes]]:
-    """Return the status line, whether the connection is closing, and else the messages."""
+    """Return the start of the answer, whether the connection is closing, and the messages."""
     texts: list[bytes] = []
     closed: list[ClientConnection] = []
 

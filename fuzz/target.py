@@ -1,4 +1,4 @@
-"""What a fuzz target is, how inputs are made, and how a process is set up to take thousands."""
+"""Define fuzz targets, mutate their inputs, and prepare a process for thousands of inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SECRET = "hidden-w0rd"
-"""Put into inputs where a secret would be; no error and no log line may contain it."""
+"""The secret of the inputs, which no error and no log line may contain."""
 _TOKENS: list[bytes] = [
     b"", b"\0", b"\xff", b"\n", b"\r\n", b",", b"=", b'"',
     b"\\", b"\\u0000", b"\\ud800", b"[", b"{",
@@ -25,7 +25,7 @@ _TOKENS: list[bytes] = [
 
 @dataclass(frozen=True)
 class Target:
-    """`run` takes one input, any bytes, and raises only when an invariant is broken.
+    """A part of the product to fuzz. `run` takes any bytes, and raises if an invariant is broken.
 
     `seeds` are valid inputs to mutate; `weight` is the target's share of all inputs.
     """
@@ -36,11 +36,11 @@ class Target:
     weight: int = 1
     max_bytes: int = 4096
     max_growth: int = 20_000
-    """Objects that the last four fifths of the inputs may leave behind, such as caches."""
+    """Most objects, such as caches, that the last four fifths of the inputs may leave behind."""
 
 
 def as_text(data: bytes) -> str:
-    """Return any text, also with halves of surrogate pairs, as a terminal or JSON may bring."""
+    """Decode bytes to any text, even with lone surrogates, as a terminal or JSON can have them."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -63,12 +63,12 @@ def glue(*parts: str | bytes) -> bytes:
 
 
 def says_only(text: str, pattern: str) -> None:
-    """Check that an error's text is one of ours and quotes nothing of the input."""
+    """Check that an error's text is exactly ours, without any part of the input."""
     assert re.fullmatch(pattern, text), text
 
 
 def mutated(dice: random.Random, seeds: Sequence[bytes], max_bytes: int) -> bytes:
-    """Return a seed that is changed in up to eight places, or now and then only noise."""
+    """Return a seed with up to eight changes, or sometimes random bytes."""
     if dice.random() < 0.03:
         return dice.randbytes(dice.randrange(64))
     data = bytearray(dice.choice(seeds))
@@ -95,7 +95,7 @@ def mutated(dice: random.Random, seeds: Sequence[bytes], max_bytes: int) -> byte
 
 
 class _Log(logging.Handler):
-    """Searches each log line for the secret."""
+    """Search each log line for the secret."""
 
     def emit(self, record: logging.LogRecord) -> None:
         assert SECRET not in self.format(record), "a secret in the log"
@@ -105,10 +105,10 @@ class _Log(logging.Handler):
 
 
 def prepare() -> None:
-    """Set up this process for inputs by the thousand. It is good for nothing else afterwards.
+    """Set up this process for thousands of inputs; do not use it for anything else afterwards.
 
-    All logging is searched for the secret, at the most verbose level. Key derivation takes one
-    round instead of 0.3 s; the targets only check the number of rounds that was asked for.
+    All log lines are searched for the secret, from DEBUG on. Key derivation takes one round instead
+    of 0.3 s; targets check only the number of rounds that is asked for.
     """
     root = logging.getLogger()
     root.handlers = [_Log()]

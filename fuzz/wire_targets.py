@@ -1,4 +1,4 @@
-"""Fuzz targets of the client: what a server or a proxy can send it."""
+"""Fuzz targets of the client: what a server or a proxy can send to the client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _silent.setLevel(logging.CRITICAL)
 
 
 def wire(data: bytes) -> None:
-    """Check that bytes are a message with one encoding, or raise an error that quotes nothing."""
+    """Check that bytes are a message, or raise an error without any of their text."""
     for decode in (
         messages.decode_from_server,
         messages.decode_from_client,
@@ -57,7 +57,7 @@ def wire(data: bytes) -> None:
 
 
 def scram(data: bytes) -> None:
-    """Check that a challenge is refused or answered as scramp does, and no signature fits."""
+    """Check that a challenge is refused or answered as by scramp, and a signature is refused."""
     challenge, final, _ = texts(data, 3)
     login = handshake.ClientLogin(user="tanaka", password=SECRET, nonce=NONCE)
     login.first()
@@ -82,7 +82,7 @@ def scram(data: bytes) -> None:
 
 
 def sealed(data: bytes) -> None:
-    """Check that a box opens for its change and device only, or raises SealError."""
+    """Check that a sealed box opens only for its change and device, or raises SealError."""
     own_box = SealedBox(PrivateKey(b64decode(KEY)).public_key).encrypt(data)
     for box in (data.decode(errors="replace"), *(b64encode(b).decode() for b in (data, own_box))):
         message = messages.PasswordChanged(change_id="ab" * 16, sealed=box, valid_until=VALID_UNTIL)
@@ -100,7 +100,7 @@ def sealed(data: bytes) -> None:
 
 
 def http_answer(data: bytes) -> None:
-    """Check that any answer to the upgrade gives a reason, and that it quotes no text of it."""
+    """Check that any HTTP answer to the upgrade gives a Reason, without any text of the answer."""
     protocol = ClientProtocol(
         parse_uri("wss://gw.example.com/gateway"),
         subprotocols=[Subprotocol(messages.SUBPROTOCOL)],
@@ -130,7 +130,7 @@ _history = get_state_machine_test(
 
 
 def history(data: bytes) -> None:
-    """Let the client's machine live the history that these bytes choose, often under attack."""
+    """Run the client's state machine through events that these bytes choose, with attacks."""
     _history.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined] # not in its types
 
 

@@ -1,4 +1,4 @@
-"""`make soak`: run the client for long, and print what it holds; exit with 1 when that grows.
+"""`make soak`: run the client for long, and measure it; exit with 1 when memory or the like grows.
 
 `python -m soak [reconnects|day] [--count N]`
 """
@@ -12,7 +12,7 @@ from soak import day, reconnects, sample
 
 
 def main() -> int:
-    """Run what was chosen; return the exit code."""
+    """Run the chosen soak tests; return 1 if something has grown, else 0."""
     parser = argparse.ArgumentParser(prog="python -m soak")
     parser.add_argument("what", choices=["reconnects", "day", "both"], default="both", nargs="?")
     parser.add_argument("--count", type=int, default=20_000, help="reconnects")

@@ -1,12 +1,12 @@
 """Run 24 hours of the real client in some seconds, on a simulated clock.
 
-Whenever the client's event loop would sleep, its clock jumps to the next timer. Runtime, connection
-keepalive, files and sockets are real. The server is a fake one on the same loop, so that it has the
-same time, and the keyring is a fake.
+Whenever the client's event loop would sleep, its clock jumps to the next timer. Runtime, keepalive,
+files and sockets are real. Keyring and server are fakes; the server uses the same loop and time.
 
-The day: the server restarts every half an hour, the network is away from 1 to 3, the PC sleeps from
-3 to 7, a user unlocks it every hour, the password is an old one from 8 to 20, the PC's clock is ten
-years wrong for an hour each way, and the PC moves to another time zone.
+During the day, the server restarts every half hour, and a user unlocks the PC every hour. The
+network is away from 1 to 3 o'clock, the PC sleeps from 3 to 7, and the password is an old one from
+8 to 20. The PC's clock is ten years fast for an hour and ten years slow for an hour, and its time
+zone changes.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from tests.support.runtimes import ClientInMemory
 HOUR_S = 3600.0
 BEGIN = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
 SEEN = {"connecting", "retrying", "standby", "standby_old_password", "stopped"}
-"""All states that the client shows on this day."""
+"""All states that the client must show during the day."""
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps where it would sleep."""
+    """An event loop whose clock jumps to the next timer instead of sleeping."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.clock_error = timedelta(0)
-        """How wrong the PC's clock is."""
+        """How far the PC's clock is ahead of the right time."""
         self.jobs = 0
-        """Jobs of executors under way: while there are any, time does not jump."""
+        """Number of running executor jobs; while there are any, the clock does not jump."""
         super().__init__(_Selector(self))
 
     def time(self) -> float:
         return self.now
 
     def server_time(self) -> datetime:
-        """Return the right time."""
+        """Return the right time, by the loop's clock."""
         return BEGIN + timedelta(seconds=self.now)
 
     def instant(self) -> ev.Instant:
-        """Return the time as the client sees it."""
+        """Return the time by the PC's clock."""
         return ev.Instant(self.server_time() + self.clock_error, self.now)
 
     def run_in_executor(  # type: ignore[override] # of any function
@@ -91,7 +91,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 async def _live(loop: Loop, home: Path) -> list[Sample]:
-    """Live the day, on one loop with the client and its server. Return a sample of each hour."""
+    """Run client and server through the day on one loop; return a sample for each hour."""
     seen: set[str] = set()
     warned: list[int] = []
     samples: list[Sample] = []
@@ -135,7 +135,7 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
         else:
             await restart()
             if hour == 7:
-                loop.now = end  # asleep since 3: nothing has run
+                loop.now = end  # the PC has slept since 3: nothing has run
                 client.post(ev.NetworkChanged())
             client.post(ev.SignedIn("session-1", ev.SignInKind.UNLOCK))
             await asyncio.sleep(max(end - loop.now, 0) / 2)
@@ -149,15 +149,15 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
     await running
     assert seen == SEEN, seen
     assert datetime.now().astimezone().utcoffset() == timedelta(hours=-5)
-    # At the first unlock with the old password, and on a new day.
+    # Warnings come at the first unlock with the old password, and on a new day.
     assert 1 <= len(warned) <= 3, warned
     return samples
 
 
 def run() -> list[Sample]:
-    """Return a sample of each hour. Raise when anything is not as it should be.
+    """Run the day; return a sample for each hour. Raise AssertionError for wrong behaviour.
 
-    For a process of its own: it changes the process's time zone and logging.
+    Use a process of its own, because the time zone and the logging of the process change.
     """
     with tempfile.TemporaryDirectory(prefix="coconowork-day-") as home, closing(Loop()) as loop:
         os.environ["TZ"] = "Asia/Tokyo"

@@ -1,7 +1,7 @@
 """Run the real client with a probe: `python -m soak.probed FILE`.
 
-On SIGUSR1 it appends a sample of itself to the file, as a line of JSON. What keeps other processes
-out of the client is left off, so that it can read its own memory without privileges.
+On SIGUSR1, the client appends a sample of itself to the file, as a line of JSON. Its protection
+against other processes is off, so that it can read its own memory without privileges.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from soak import sample
 
 
 def put_probe(file: Path) -> None:
-    """Answer SIGUSR1 from the start of the client's loop on."""
+    """Patch the client so that it writes a sample to `file` on each SIGUSR1."""
     start, log_dir = Runtime.start, find_paths().log_dir
 
     def start_with_probe(self: Runtime) -> None:
@@ -33,7 +33,7 @@ def put_probe(file: Path) -> None:
         signal.signal(signal.SIGUSR1, report)
         start(self)
 
-    Runtime.start = start_with_probe  # type: ignore[method-assign] # that is the probe
+    Runtime.start = start_with_probe  # type: ignore[method-assign] # this installs the probe
     mock.patch("agent.desktop.harden").start()
 
 

@@ -1,7 +1,7 @@
 """Reconnect one real client thousands of times, with a real server and a real keyring.
 
-Nine of ten are the menu's "Reconnect". Before each tenth, the connection is reset, and the client
-has to notice.
+Each reconnect is the menu's "Reconnect". Before every tenth one, the connection is reset, and the
+client must notice this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESET_EVERY = 10
 
 
 def run(count: int, *, samples: int) -> list[Sample]:
-    """Return `samples` samples of `count` reconnects, the first after a tenth of them."""
+    """Reconnect `count` times; return `samples` samples, the first after a tenth of that."""
     with (
         tempfile.TemporaryDirectory(prefix="coconowork-soak-") as name,
         LoopThread() as servers,
@@ -69,7 +69,7 @@ def _wait_for(pc: Pc, state: str) -> None:
 
 
 def _sample(pc: Pc, file: Path, number: int) -> Sample:
-    """Have the client write its next sample; return it."""
+    """Make the client write sample `number`, and return the sample."""
     assert pc.pid is not None
     os.kill(pc.pid, signal.SIGUSR1)
     eventually(lambda: file.exists() and len(file.read_text().splitlines()) > number)

@@ -1,4 +1,4 @@
-"""What a client process holds at one moment, and whether it grows from moment to moment."""
+"""Measure what a client process holds, and compare the measurements of two moments."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Sample:
 SLACK = Sample(
     done=0, memory_kib=1024, objects=200, handles=2, threads=2, tasks=3, log_bytes=6_048_000
 )
-"""What may be added between two samples without a leak: work under way, an allocator's spare
-memory, and six log files of 1 MB with a last line each."""
+"""Allowed growth between the first and the last sample: work under way, spare memory of the
+allocator, and six log files of 1 MB, each with one more line."""
 
 
 def take(done: int, loop: asyncio.AbstractEventLoop | None, log_dir: Path) -> Sample:
@@ -54,7 +54,7 @@ def table(samples: list[Sample]) -> str:
 
 
 def growth(samples: list[Sample]) -> list[str]:
-    """Return what has grown from the first sample, of a warm client, to the last."""
+    """Return a line for each measurement that grew too much from the first sample to the last."""
     rows = zip(fields(Sample)[1:], astuple(samples[0])[1:], astuple(samples[-1])[1:], strict=True)
     return [
         f"{field.name}: {before:,} -> {after:,}"

@@ -1,4 +1,4 @@
-"""The cases beyond the manual: an unattended, a lost and a new PC, and users who leave."""
+"""Cases that are not in the manual: an unattended, a lost and a new PC, and users who leave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demo.tour.person import Person
 
 
 def push_later(guide: Guide) -> None:
-    """Leave the PC out of a change, and push the password later from the smartphone."""
+    """Change the password without a push, and push it later from the smartphone."""
     person = guide.user_at("パスワード変更")
     takes = "すぐに新しいパスワードを受け取る"
     guide.see_page("「変更」の前に、PCごとの結果が表示される", person, takes)
@@ -46,7 +46,7 @@ def push_to_a_sleeping_pc(guide: Guide) -> None:
 
 
 def lost_pc(guide: Guide) -> None:
-    """Go through what to do about a lost PC, and read the record."""
+    """Take the steps for a lost PC, and read the record."""
     person = guide.user_at("PCを紛失した")
     opened = person.text().count("実施しない場合:")
     guide.see("4つの手順と、省略した場合の説明が表示される", opened, expected=opened == 4)
@@ -73,7 +73,7 @@ def lost_pc(guide: Guide) -> None:
 
 
 def rehearsal(guide: Guide) -> None:
-    """See the days of an old password, as `make demo DAY=29` shows them."""
+    """Go through the last days of an old password, as `make demo DAY=29` does."""
     from demo.rehearsal import BUTTONS, Rehearsal  # needs a server that has been set up
 
     before = Sample(guide.username, "", guide.password)
@@ -130,7 +130,7 @@ def remove_pc(guide: Guide) -> None:
 
 
 def new_pc_by_code(guide: Guide) -> None:
-    """Connect a new PC by the code that it shows, without a password typed there."""
+    """Connect a new PC by the code that it shows, without typing a password there."""
     command = ("login", "--code", "--server", guide.gateway)
     guide.do("新しいPCで「coconowork-client login --code」を実行する")
     with at_terminal(guide.new_pc, *command) as terminal:
@@ -170,7 +170,7 @@ def new_pc_by_code(guide: Guide) -> None:
 
 
 def delete_user(guide: Guide) -> None:
-    """Delete the user, and read the audit trail as a file."""
+    """Delete the user, and download the audit trail."""
     admin = guide.administrator_at("ユーザ管理", guide.username, "このユーザを削除する")
     said = ("2台", "監査記録", "元に戻すことはできません")
     guide.see_page("PC、監査記録がどうなるかが先に表示される", admin, *said)
@@ -194,7 +194,7 @@ ALL = {
     "新しいPCをコードで接続する": new_pc_by_code,
     "ユーザを削除し、監査記録を保存する": delete_user,
 }
-"""Each case by its title. The last one deletes the user that all others need."""
+"""Cases by title, in their order: the last one deletes the user that the others need."""
 
 
 def push_from_the_page(guide: Guide, person: Person) -> None:

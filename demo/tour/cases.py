@@ -1,4 +1,4 @@
-"""The cases of the manual, in its order. Texts in 「」 are the manual's."""
+"""The cases of the manual, in the manual's order. Texts in 「」 are from the manual."""
 
 from __future__ import annotations
 
@@ -148,14 +148,14 @@ ALL = {
     "強制変更(「次回ログイン時にパスワードの変更が必要」 OFF)": forced_without_must_change,
     "アカウント管理者が自身のパスワードを変更する場合": administrators_own_password,
 }
-"""Each case by its title, which is the manual's."""
+"""Cases by their titles in the manual."""
 
 
-# --- what several cases do
+# --- steps of several cases
 
 
 def twice(new: str) -> dict[str, str]:
-    """Return the two fields of a new password."""
+    """Return the values of the two fields for a new password."""
     return dict.fromkeys(("新しいパスワード", "新しいパスワード(確認)"), new)
 
 
@@ -168,7 +168,7 @@ def change(guide: Guide, person: Person, *, current: bool = True) -> None:
 
 
 def force(guide: Guide, *, must_change: bool) -> Person:
-    """Change the user's password as the administrator; return the latter at the page after it."""
+    """Change the user's password as the administrator; return that person at the next page."""
     admin = guide.administrator_at("ユーザ管理", guide.username)
     guide.password = guide.new_password()
     admin.fill(twice(guide.password))
@@ -189,7 +189,7 @@ def see_old_password(guide: Guide, manual: str) -> None:
 
 
 def expect_warning(guide: Guide, days: int) -> None:
-    """Sign in to Windows, and compare the warning with the manual."""
+    """Sign in to Windows, and check that exactly one warning with these days is shown."""
     shown = guide.sign_in()
     when = "本日" if days == 0 else f"{days}日後"
     warned = f"サインインすると警告「{when}」が通知される"

@@ -1,4 +1,4 @@
-"""Lead through the cases: keep the users, the PC and the date, and print what was seen."""
+"""Run the tour's cases: hold users, PCs and clock, and print what was seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server import clock
 
 
 class Guide:
-    """Runs the cases. `see` checks one sentence of the manual, and counts each that is not true."""
+    """Run the cases. `see` checks one sentence of the manual, and counts failures."""
 
     def __init__(
         self,
@@ -24,19 +24,19 @@ class Guide:
     ) -> None:
         self._console, self.gateway = addresses
         self.client, self.new_pc = pcs
-        """The PC of all cases, and one without a password."""
+        """The PC of all cases, and a new PC without a password."""
         self.username = user.username
         self.administrator = administrator.username
         self.password = user.password
         """The user's current password."""
         self.admin_password = administrator.password
         self.passwords = [user.password, administrator.password]
-        """All passwords that were used, right or wrong."""
+        """All passwords that were used, right or wrong, for the search for leaks."""
         self._sessions = 0
         self._checks = 0
         self._failures: list[str] = []
 
-    # --- what is printed
+    # --- checks and output
 
     def run(self, title: str, case: Callable[[Guide], None]) -> None:
         """Run one case; an error in it counts as a failure."""
@@ -48,7 +48,7 @@ class Guide:
             traceback.print_exc()
 
     def do(self, text: str) -> None:
-        """Print what is being done."""
+        """Print the tour's next action."""
         print(f"  ・{text}")
 
     def see(self, manual: str, seen: object, *, expected: bool = True) -> None:
@@ -59,7 +59,7 @@ class Guide:
             self._fail(f"{manual} → {seen}")
 
     def see_page(self, manual: str, person: Person, *words: str, within_s: float = 0.0) -> None:
-        """Check that the page has all `words`, or has them after it was loaded again."""
+        """Check that the page has all `words`, loading it again for up to `within_s` seconds."""
         end = monotonic() + within_s
         while (missing := [each for each in words if each not in person.text()]) and (
             monotonic() < end
@@ -69,19 +69,19 @@ class Guide:
         self.see(manual, person.text()[:160], expected=not missing)
 
     def see_state(self, manual: str, state: str, **expected: object) -> None:
-        """Wait until the client is in this state; compare fields of its status."""
+        """Wait until the client is in `state`, and compare the `expected` fields of its status."""
         status = self.client.wait_for(state)
         seen = {name: status[name] for name in expected}
         shown = [state, *(f"{name}={value}" for name, value in seen.items())]
         self.see(manual, ", ".join(shown), expected=seen == expected)
 
     def see_command(self, manual: str, *command: str, answer: str, done: bool = True) -> None:
-        """Run a command of the client, which is to succeed or, unless `done`, to fail."""
+        """Run a command of the client, and check that it succeeds or, unless `done`, fails."""
         code, said = self.client.command(*command, answer=answer)
         self.see(manual, " ".join(said.split()), expected=(code == 0) == done)
 
     def see_update(self) -> None:
-        """Type the current password at the client."""
+        """Type the current password at the client, and wait for standby."""
         again = "新しいパスワードで再び待ち受ける"
         self.see_command(again, "update-password", answer=self.password)
         self.client.wait_for("standby")
@@ -91,7 +91,7 @@ class Guide:
         self.see(manual, shown, expected=not shown)
 
     def conclude(self) -> int:
-        """Print the sum; return the exit code."""
+        """Print the numbers of checks and failures; return the exit code."""
         print(f"\n{self._checks} checks, {len(self._failures)} not as the manual says")
         for failure in self._failures:
             print(f"  ✗ {failure}")
@@ -108,11 +108,11 @@ class Guide:
         return Person(self._console)
 
     def user_at(self, *links: str) -> Person:
-        """Return the user, logged in to the console, who has followed these links."""
+        """Return the user, logged in to the console, after following these links."""
         return self._logged_in(self.username, self.password, links)
 
     def administrator_at(self, *links: str) -> Person:
-        """Return the administrator, likewise."""
+        """Return the administrator, logged in to the console, after following these links."""
         return self._logged_in(self.administrator, self.admin_password, links)
 
     def _logged_in(self, username: str, password: str, links: Sequence[str]) -> Person:
@@ -131,12 +131,12 @@ class Guide:
     # --- the PC
 
     def sign_in(self) -> list[str]:
-        """Sign in to Windows again, in another session; return what the client showed."""
+        """Sign in to Windows again, in a new session; return the client's notifications."""
         self._sessions += 1
         return self.restart()
 
     def restart(self) -> list[str]:
-        """Start the client again in the same session, as an update does; return what it showed."""
+        """Restart the client in the same session, as an update does; return its notifications."""
         self.client.stop()
         start = len(self.client.output)
         self.client.start(session=f"tour-{self._sessions}")
@@ -148,7 +148,7 @@ class Guide:
     def days_left_become(self, days: int) -> None:
         """Move the server's clock so that the client's old password has `days` days left.
 
-        -1 is the day after its end.
+        With -1, the clock moves to the day after the password's end.
         """
         from demo.rehearsal import moment  # needs a server that has been set up
 

@@ -10,11 +10,11 @@ from bs4 import BeautifulSoup, Tag
 
 
 class LostError(Exception):
-    """Raised when the page has no such link, field or button."""
+    """Raised when the page does not have the wanted link, field or button."""
 
 
 class Person:
-    """One browser with its cookies. It asks for pages in Japanese."""
+    """A person with one browser, which has its own cookies and asks for pages in Japanese."""
 
     def __init__(self, console: str) -> None:
         self._console = console
@@ -24,21 +24,21 @@ class Person:
         self._form: mechanicalsoup.Form | None = None
 
     def open(self, path: str) -> None:
-        """Open an address."""
+        """Open a path of the console."""
         self._browser.open(self._console + path)
 
     def follow(self, *texts: str) -> None:
-        """Choose the link with this text, on the page that opens the next one, and so on."""
+        """Follow the link with the first text, then the link with the next text, and so on."""
         for text in texts:
             self._browser.open(self._address(text))
 
     def download(self, text: str) -> str:
-        """Return the content of the file that the link with this text leads to."""
+        """Return the content of the file that the link with this text downloads."""
         answer = self._browser.session.get(self._address(text))
         return str(answer.content.decode("utf-8-sig"))
 
     def fill(self, values: Mapping[str, str | BinaryIO]) -> None:
-        """Type into the fields with these labels, or choose a file there."""
+        """Type into the fields with these labels, or choose files for them."""
         for label, value in values.items():
             field = self._field(label)
             self._form_of(field)[str(field["name"])] = value
@@ -65,7 +65,7 @@ class Person:
         self._form = None
 
     def log_in(self, path: str, username: str, password: str) -> bool:
-        """Try to log in there; return whether it led to another page."""
+        """Try to log in at `path`; return whether this opened another page."""
         self.open(path)
         login_page = self._browser.url
         self.fill({"ユーザ名": username, "パスワード": password})
@@ -101,7 +101,7 @@ class Person:
         return found[0]
 
     def _address(self, text: str) -> str:
-        """Return where the link with this text leads to."""
+        """Return the address of the link with this text."""
         return str(self._browser.absolute_url(str(self._first("a", text)["href"])))
 
     def _field(self, label: str) -> Tag:
