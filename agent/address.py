@@ -36,7 +36,7 @@ class BadProxy(ValueError):
 def normalise_server(text: str, translate: Translate = str) -> str:
     """Return `host`, `host:port` or a `wss://` address as `wss://host[:port]/path`.
 
-    Of a console page's address (`https://host/login/`), only host and port count. `ws://` is
+    Only host and port count in the address of a console page (`https://host/login/`). `ws://` is
     allowed on loopback only. Raise UserError in the language of `translate`.
     """
     try:
@@ -99,8 +99,8 @@ def is_console_url(text: str) -> bool:
 def read_proxy(text: str, *, default_port: int | None = None) -> str:
     """Return a proxy's address as `scheme://[user:password@]host:port`, with the login escaped.
 
-    Without a scheme it is an HTTP proxy, as for curl. The login ends at the last `@`, so that an
-    unescaped password is read as it is meant. Raise BadProxy, which quotes nothing.
+    Without a scheme it is an HTTP proxy, as for curl. The login ends at the last `@`, so that a
+    password may hold an unescaped `@`. Raise BadProxy, which quotes nothing.
     """
     text = text.strip().strip("\"'").strip()
     found = _PROXY.fullmatch(text) if text.isprintable() else None
@@ -128,7 +128,7 @@ def without_login(proxy: str) -> str:
 def _login(text: str, *, socks: bool) -> list[str]:
     """Return user and password. Raise ValueError when they cannot be sent."""
     login = [unquote(part, errors="strict") for part in text.partition(":")[::2]]
-    if not socks:  # HTTP has one text for both, in which the first colon ends the user
+    if not socks:  # HTTP sends one text for both, in which the first colon ends the user
         return list(":".join(login).partition(":")[::2])
     if max(len(part.encode()) for part in login) > _MAX_SOCKS_BYTES:
         raise ValueError

@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRAY_AGAIN_S = 60.0  # seconds after which a lost tray is opened again
-CLAIM_S = 120.0  # seconds to claim the channel, which a command may have during a login
+CLAIM_S = 120.0  # seconds to claim the channel, which a command may hold during a login
 
 
 @dataclass
 class Adapters:
-    """What one client needs of its PC, each behind its port."""
+    """The adapters of one client, each behind its port."""
 
     vault: ports.Vault
     saved_state: StateFile
@@ -141,7 +141,7 @@ class App:
             raise Defect("the machine has raised; see the log")
 
     def _run_tray(self, open_tray: Callable[[], ports.Tray]) -> None:
-        """Return when the client ends, or when the tray is lost."""
+        """Run a tray until the client ends, or until the tray is lost."""
         try:
             tray = open_tray()
             self._adapters.tray = tray
@@ -283,7 +283,7 @@ class App:
                 self._adapters.on_menu_action(command)
 
     def _on_logged_out(self, reply: Future[Reason | None]) -> None:
-        """Show the state after a logout, and why the password could not be removed, if so."""
+        """Show the state after a logout, and the reason if the password could not be removed."""
         self.command(Command.STATUS)
         if (reason := reply.result()) is not None:
             texts = wording.trouble(reason, self._translations.gettext)
@@ -326,7 +326,7 @@ class App:
             call_adapter(tray.stop)
 
     def _save_identity(self, identity: Identity) -> None:
-        """Notify the user of the first failure, and raise it; runs on a separate thread."""
+        """Save it; notify the user of the first failure, raise each. Runs on another thread."""
         try:
             self._adapters.save_identity(identity)
         except (OSError, AgentError):

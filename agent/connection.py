@@ -121,7 +121,7 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
     if proxy and proxy.startswith("socks"):
         proxy = await _at_one_address(proxy)
     for module in (websockets.client, websockets.asyncio.client):
-        module.Response = _Head  # type: ignore[attr-defined] # it has no option
+        module.Response = _Head  # type: ignore[attr-defined] # there is no option for this
     options: dict[str, Any] = {
         "subprotocols": [msg.SUBPROTOCOL],
         "compression": None,
@@ -177,7 +177,7 @@ async def _at_one_address(proxy: str) -> str:
             _, writer = await asyncio.open_connection(
                 parts.hostname, parts.port, happy_eyeballs_delay=NEXT_ADDRESS_S
             )
-    except socket.gaierror as exc:  # `classify` takes it as about the server
+    except socket.gaierror as exc:  # `classify` would blame the server
         raise OSError(exc.errno, "the name of the proxy is not known") from None
     peer = writer.get_extra_info("peername")
     writer.close()
@@ -201,10 +201,10 @@ class Connection:
         self._proxy_setting = proxy_setting
         self._emit = emit
         self._socket: ClientConnection | None = None
-        self.farewell: msg.Farewell | None = None  # why this client closes it, for the server
+        self.farewell: msg.Farewell | None = None  # what the client tells the server at its end
 
     async def run(self) -> None:
-        """Emit Connected, Received… and Disconnected; the last once, unless `run` is cancelled."""
+        """Emit Connected, Received… and, unless cancelled, one Disconnected at the end."""
         proxy = None
         try:
             found = await asyncio.to_thread(find_proxies, self._server, self._proxy_setting)

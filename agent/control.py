@@ -21,7 +21,7 @@ from agent.ports import ChannelBusy, ChannelEnds, ChannelError, Request
 log = getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024
-LINE_TIMEOUT_S = 10.0  # seconds that a peer may take to send a line, or to take one
+LINE_TIMEOUT_S = 10.0  # seconds that a peer may take to send a line, or to receive one
 LAST_WORDS_S = 1.0  # seconds that the end of the client waits for answers under way
 MAX_CONNECTIONS = 16
 TURN_S = 0.5  # seconds between two attempts to claim a channel that will be free soon
@@ -44,7 +44,7 @@ class ControlChannel:
         """Claim the channel, call `claimed`, and answer. Raise ChannelBusy or ChannelError."""
 
         def accept(reader: StreamReader, writer: StreamWriter) -> None:
-            # Not a coroutine: asyncio would make a task of it that has no owner.
+            # Not a coroutine: asyncio would make a task that has no owner.
             if len(self._peers) >= MAX_CONNECTIONS or not self._accepts:
                 writer.close()
                 return
@@ -106,7 +106,7 @@ class ControlChannel:
 
     async def _serve_one(self, handle: Handler, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - it runs in one
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
         try:
             while True:
                 async with asyncio.timeout(LINE_TIMEOUT_S):
@@ -131,7 +131,7 @@ def encode_line(message: Request) -> bytes:
 
 
 def decode_line(line: bytes) -> Request:
-    """Return the object in `line`. Raise ChannelError, which quotes nothing, if it has none."""
+    """Return the object in `line`. Raise ChannelError, which quotes nothing, if there is none."""
     try:
         message: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -122,7 +122,7 @@ def _run(
         trays.append(icon)
 
     def open_tray() -> Tray:
-        """Return the early icon, later a new one; on Linux lines of text."""
+        """Return the early icon, at later calls a new one; on Linux, a tray of text lines."""
         if sys.platform == "win32":
             from agent.windows.tray import WindowsTray
 

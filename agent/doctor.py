@@ -240,7 +240,7 @@ class _Doctor:
 
     async def gateway(self) -> str:
         assert self.connection is not None  # noqa: S101 - the upgrade has succeeded
-        assert self.connection.response is not None  # noqa: S101 - and so was answered
+        assert self.connection.response is not None  # noqa: S101 - with an answer
         lines = [self.server]
         with suppress(KeyError, ValueError):
             theirs = parsedate_to_datetime(self.connection.response.headers["Date"])
@@ -341,7 +341,7 @@ _STEPS = {
     Reason.PROXY_LOGIN: Step.NETWORK,
     Reason.CERTIFICATE: Step.CERTIFICATE,
 }
-"""Reasons that show which step fails, whichever was tried."""
+"""Reasons that tell which step fails, whatever step has met them."""
 
 
 # --- certificates

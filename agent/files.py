@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 BUSY_S = 1.0  # seconds that a scanner or a backup may hold a file, or group policy may change a key
 _BUSY = {5, 32, 33, 259, 1018}
-"""Windows' errors for that: access denied, sharing violation, lock violation; for the registry: no
-more values, key marked for deletion."""
+"""Windows' errors of busy files: access denied, sharing violation, lock violation; of the registry:
+no more values, key marked for deletion."""
 
 
 def insist(work: Callable[[], T]) -> T:

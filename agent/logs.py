@@ -99,7 +99,7 @@ class PrivateFileHandler(logging.FileHandler):
 
 
 class Console:
-    """Write lines to a stream. A line is lost when there is no stream, or it takes no line.
+    """Write lines to a stream. A line is lost when there is no stream, or the stream takes none.
 
     A paused terminal takes no line, nor does a closed pipe (`| head -1`). A full pipe may take a
     part of a line: then a thread waits for the rest, and the caller goes on.

@@ -1,7 +1,7 @@
 """The tray's commands that are about this PC rather than the client's state.
 
-Start at sign-in, language, log, diagnostics. An action may take a moment, so each runs on a
-thread of its own. When it fails, the user gets a notification.
+They are start at sign-in, language, log and diagnostics. An action may take a moment, so each runs
+on a thread of its own. When an action fails, the user gets a notification.
 """
 
 from __future__ import annotations

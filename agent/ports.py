@@ -63,7 +63,7 @@ class Vault(Protocol):
         """Replace the entry; durable on return, and no older copy is left. Raise VaultError."""
 
     def delete(self, identity: Identity) -> None:
-        """Leave no entry. Raise VaultError."""
+        """Delete the entry, if there is one. Raise VaultError."""
 
     @property
     def has_asked_user(self) -> bool:
@@ -87,7 +87,7 @@ class Tray(Protocol):
 
 
 class TrayError(AgentError):
-    """There can be no icon, or it is lost."""
+    """The icon cannot be shown, or is lost."""
 
 
 class Topic(Enum):
@@ -97,7 +97,7 @@ class Topic(Enum):
     PASSWORD = "password"  # a password is needed: true and shown as long as a WARNING
     RECEIVED = "received"  # a pushed password was stored; disturbs the user less
     SETTINGS = "settings"  # what was wrong at the start: true until the next start
-    UNSAVED = "unsaved"  # the settings cannot be saved: true until they are
+    UNSAVED = "unsaved"  # the settings cannot be saved: true until they are saved
     ACTION = "action"  # the outcome of an entry of the menu
 
 
@@ -134,7 +134,7 @@ class SignInWatcher(Protocol):
         """
 
     def keep_awake(self, wanted: bool, /) -> None:  # noqa: FBT001 - the only argument
-        """Allow sleep, or if `wanted` prevent it on mains power, until the next call or `stop`."""
+        """If `wanted`, keep the PC from going to sleep on mains power until `stop`; else let it."""
 
     def stop(self) -> None:
         """Report no more."""
@@ -144,7 +144,7 @@ class Autostart(Protocol):
     """The switch 'start at sign-in' of this user. Calls block for a moment."""
 
     def enabled(self) -> bool | None:
-        """Return whether it is on, None when an administrator has switched it on for all users."""
+        """Return whether the switch is on; None: an administrator has switched it on for all."""
 
     def enable(self) -> None:
         """Switch it on. Raise OSError."""

@@ -19,7 +19,7 @@ from agent.address import BadProxy, is_loopback, read_proxy
 from agent.settings import Registry, read_registry
 
 _VARIABLES = ("wss_proxy", "https_proxy", "all_proxy", "socks_proxy")
-_CURLS_PORT, _WINDOWS_PORT = 1080, 80  # where an address has no port
+_CURLS_PORT, _WINDOWS_PORT = 1080, 80  # for an address without a port
 _DETECT, _SCRIPT, _BY_DHCP_AND_DNS = 1, 2, 3
 _NO_PROXY, _NAMED_PROXY = 1, 3  # WinHTTP's flags and kinds of access
 _OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"

@@ -91,7 +91,7 @@ async def open_tunnel(
                 log.info("the proxy refuses the Windows account (%s): HTTP %d", scheme, status)
                 break
     except (ValueError, IndexError):
-        pass  # the answer is no HTTP
+        pass  # the answer is not HTTP
     except BaseException:
         tunnel.close()
         raise

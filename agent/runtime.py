@@ -190,7 +190,7 @@ class Runtime:
             call_adapter(self._quit)
 
     async def _main(self, not_ours: set[asyncio.Task[Any]]) -> None:
-        """Handle events until the client quits. Then cancel all other tasks but `not_ours`."""
+        """Handle events until the client quits. Then cancel all tasks but `not_ours`."""
         self._loop.set_exception_handler(_on_stray_error)
         call_adapter(self._show, self._view)
         try:

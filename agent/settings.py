@@ -160,7 +160,7 @@ def keep_copy(paths: Paths) -> None:
         if good and (not copy.exists() or read_file(copy, MAX_BYTES) != good):
             replace_file(copy, good)
     except FileNotFoundError:
-        pass  # nothing is set
+        pass  # there is no file
     except OSError as exc:
         log.warning("no copy of the settings was made: %s", exc.strerror)
 
@@ -241,7 +241,7 @@ class _Reader:
         known = {name.lower(): setting for setting, name in POLICY_NAMES.items()}
         for name, value in values.items():
             where = rf"{key}\{name}"
-            if name.lower() not in known:  # a newer version of the policy templates
+            if name.lower() not in known:  # set by newer policy templates
                 self.unknown.append(where)
                 continue
             try:
@@ -270,7 +270,7 @@ class _Reader:
             self.last_login = Identity(server=str(own["server"]), user=str(own["user"]))
 
     def check(self, key: str, value: object, *, where: str) -> object:
-        """Return the value as Settings has it. Raise SettingsError."""
+        """Return the value in the form that Settings has. Raise SettingsError."""
         read, allowed = _CHECKS[key]
         try:
             if not isinstance(value, str) and read is not _flag:

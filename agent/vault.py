@@ -1,8 +1,8 @@
 """The vault on the platform's keyring: one entry for each identity, and nothing anywhere else.
 
 `agent.desktop` names the backend. keyring's own choice is never used: a plug-in or a configuration
-file could make it a backend that keeps passwords in a file or nowhere. The library is
-imported at the first call, on the thread that makes it, while other threads bring up the icon.
+file could make that a backend that keeps passwords in a file or nowhere. The library is imported at
+the first call, on the thread that makes the call, while other threads bring up the icon.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class KeyringVault:
 def service_name(identity: Identity) -> str:
     """Return the entry's name, as the platform's own tools show it.
 
-    It holds user and server, because WinVaultKeyring mixes up two users of one name. It holds a
-    digest, because Windows ignores the case of letters in a name.
+    The name holds user and server, because WinVaultKeyring mixes up two users of one name. It holds
+    a digest, because Windows ignores the case of letters in a name.
     """
     digest = hashlib.sha256(f"{identity.server}\n{identity.user}".encode()).hexdigest()[:8]
     return f"coconowork client: {identity.user} on {identity.server} ({digest})"
@@ -131,7 +131,7 @@ def _delete(backend: KeyringBackend, service: str, user: str) -> None:
         with suppress(UnicodeDecodeError):  # there is an entry
             if backend.get_password(service, user) is None:
                 return
-        # Another program may have deleted it in between.
+        # Another program may have deleted the entry in between.
         with suppress(PasswordDeleteError):
             backend.delete_password(service, user)
     raise VaultError(Reason.VAULT_BROKEN, "the keyring does not delete the entry")

@@ -1,4 +1,4 @@
-"""Calls the vault for the machine, from the event loop, each call with a deadline.
+"""Call the vault for the machine, from the event loop, each call with a deadline.
 
 How it works: calls are made one after the other, in the order in which they were asked for, each on
 a daemon thread of its own. A call that does not return in time is reported as a VaultError with
@@ -122,7 +122,7 @@ class VaultCalls:
             loop = asyncio.get_running_loop()
             try:
                 call = loop.run_in_executor(self._threads, work)
-            except OSError as exc:  # there is no thread for it
+            except OSError as exc:  # there is no thread for the call
                 raise VaultError(Reason.VAULT_NO_ANSWER, str(exc)) from None
             limit_s = self.call_s
             await asyncio.wait({call}, timeout=limit_s)

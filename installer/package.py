@@ -129,7 +129,7 @@ def wizard_picture(folder: Path) -> None:
         drawn = icon.convert("RGBA").resize((160, 160), Image.Resampling.LANCZOS)
     picture.paste(drawn, ((width - 160) // 2, 150), drawn)
     picture.save(folder / "wizard.bmp")
-    os.utime(folder / "wizard.bmp", (source_date(), source_date()))  # NSIS stores it
+    os.utime(folder / "wizard.bmp", (source_date(), source_date()))  # NSIS stores the file's time
 
 
 def _list_files(onedir: Path, target: Path) -> None:

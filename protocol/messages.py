@@ -123,7 +123,7 @@ class Challenge(Message, frozen=True, tag="challenge"):
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """The login is accepted. `valid_until` is there exactly when `password` is `old`."""
+    """The login is accepted. `valid_until` is set exactly when `password` is `old`."""
 
     scram: Scram
     password: PasswordKind
@@ -228,7 +228,7 @@ def decode_from_server(data: bytes) -> ServerMessage:
 
 
 def decode_sealed(data: bytes) -> SealedPassword:
-    """Return the content of a sealed box. Raise MessageError when it is another text."""
+    """Return the content of a sealed box. Raise MessageError when `data` is something else."""
     return _decode(_sealed, data)
 
 

@@ -12,7 +12,7 @@ import unicodedata
 
 MAX_NAME_CHARS = 64
 MAX_PASSWORD_CHARS = 1024
-"""With JSON's escapes, this is far below the limit of a push's `sealed`."""
+"""A limit of our own: even with JSON's escapes, such a password fits into a push."""
 
 
 def is_name(text: str) -> bool:
@@ -28,7 +28,7 @@ def is_password(text: str) -> bool:
 def normalise_name(text: str) -> str:
     """Return a typed user name without full-width letters, invisible characters and outer blanks.
 
-    The result can still be no name; ask `is_name`. Text of more than 1,024 characters is returned
+    The result may be no valid name; ask `is_name`. Text of more than 1,024 characters is returned
     as it is, because normalising takes time that grows with its length.
     """
     return _normalise(text).strip()
@@ -38,7 +38,7 @@ def normalise_password(text: str) -> str:
     """Return a typed password without full-width letters, invisible characters and line ends.
 
     Tabs at its ends, which a spreadsheet adds, go too. Blanks at its ends stay, because a
-    password may have them. The result can still be no password; ask `is_password`. Text of more
+    password may have them. The result may be no valid password; ask `is_password`. Text of more
     than 1,024 characters is returned as it is.
     """
     return _normalise(text).strip("\t\r\n\v\f\x85\u2028\u2029")

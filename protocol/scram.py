@@ -258,8 +258,8 @@ def _fits(verifier: Verifier, auth: bytes, proof: bytes) -> bool:
 def _attributes(text: str, names: str) -> list[str]:
     """Return the values of the attributes `names`, with which `text` begins. Raise ValueError.
 
-    Extensions may follow and are ignored (RFC 5802, 7), but none that must be understood and none
-    that repeats an attribute.
+    Extensions may follow and are ignored (RFC 5802, 7). An extension that must be understood (`m`)
+    is an error, and so is one that repeats an attribute.
     """
     pairs = [part.partition("=") for part in text.split(",")]
     seen = [name for name, _, _ in pairs]

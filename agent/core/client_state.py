@@ -155,7 +155,7 @@ class ClientState:
         self.warnings.ask(self.failure.reason)
 
     def ask_to_log_in(self) -> None:
-        """Tell the user that no password is stored, unless none is known or the user logged out."""
+        """Tell the user, if known and not logged out, that no password is stored."""
         if self.account.identity != NO_IDENTITY and not self.account.saved_state.logged_out:
             self.warnings.ask(None)
 

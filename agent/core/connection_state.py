@@ -90,7 +90,7 @@ class ConnectionState:
         self.number = 0
         self.identity = NO_IDENTITY
         self.attempt: LoginAttempt | None = None
-        self.accepted: PasswordNews | None = None  # the server's last word on the login in force
+        self.accepted: PasswordNews | None = None  # newest message about the login in force
 
     @property
     def is_up(self) -> bool:

@@ -7,10 +7,10 @@ the cache gives up every request. After a write without an answer, the content o
 known. So the cache goes to `UNREADABLE`, keeps its credentials for logins, and writes nothing until
 it has read the vault again.
 
-This is also the one place that knows which passwords the server has refused. It remembers a salted
-digest of each, and marks the credentials with it as soon as they are known and can be written. So a
-refused password is not sent again automatically, even when the user typed it while the vault was
-locked. The digest is forgotten when the user types that password again, or the server pushes it.
+Only the cache knows which passwords the server has refused. It remembers a salted digest of each,
+and marks the credentials as refused as soon as they are known and can be written. So a refused
+password is not sent again automatically, even when the user typed it while the vault was locked.
+The digest is forgotten when the user types that password again, or the server pushes it.
 
 A copied PC gets a device key of its own, because two PCs with one key would displace each other.
 A PC is a copy if the entry names another machine, or if its logins are displaced again and again.
@@ -37,7 +37,7 @@ from protocol.scram import Keys
 from protocol.sealing import new_device_key
 
 MAX_SUPERSEDED, SUPERSEDED_WITHIN_S = 3, 3600.0
-"""How many logins another client with this device key must displace, and within how many seconds. A
+"""Number of displaced logins, within so many seconds, after which the device key is replaced. A
 client cannot displace itself: it closes a connection before it opens the next one."""
 ANSWER_S = 90.0  # seconds that the vault has; more than the 75 s of vault_calls.py
 
@@ -249,7 +249,7 @@ class CredentialCache:
             self.write(own, WriteReason.NEW_KEY)
 
     def on_late(self) -> list[VaultRequest]:
-        """Give up all requests, and return them."""
+        """Give up all requests, because the vault does not answer; return them."""
         late = list(self._requests.values())
         if late and isinstance(late[-1].effect, do.ReadVault):
             self._late_read = late[-1]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from agent.core.events import Instant
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
-"""Between them every operating system can convert to local time. Other times are clipped."""
+"""Every operating system can convert times between them to local time. Others are clipped."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ServerClock:
 
 
 def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return `moment` in `zone`, or in the PC's zone for None. Never raise, for any moment."""
+    """Return `moment` in `zone`, or in the PC's zone for None. Never raise."""
     return _sane(moment).astimezone(zone)
 
 

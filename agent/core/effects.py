@@ -55,7 +55,7 @@ VaultEffect = ReadVault | WriteVault | DeleteFromVault
 
 
 class SaveState(Effect, frozen=True):
-    """Save what is kept between runs. Not answered; the runtime logs a failure and tries again."""
+    """Save the state for later runs. Not answered; the runtime logs a failure and tries again."""
 
     identity: Identity
     saved_state: SavedState
@@ -103,7 +103,7 @@ class ComputeProof(Effect, frozen=True):
 
 
 class StartTimer(Effect, frozen=True):
-    """Fire once in `delay_s` seconds. A running timer is restarted."""
+    """Start a timer that fires once, in `delay_s` seconds, or restart it."""
 
     timer: Timer
     delay_s: float

@@ -1,4 +1,4 @@
-"""Notifications at each sign-in to Windows: the password is old, or one is needed.
+"""Notifications at each sign-in to Windows: the password is old, or a password is needed.
 
 A sign-in waits until the server has said whether the password is old, but at most a minute: then
 the last known end of the old password decides. After a login with an old password the sign-in waits
@@ -98,7 +98,7 @@ class PasswordWarnings:
             self._emit(do.StartTimer(Timer.WARNING, PUSH_S))
 
     def decide(self, now: Instant, *, online: bool) -> None:
-        """Show a warning if one is due at a waiting sign-in; offline, by the last known end."""
+        """Show a warning if a waiting sign-in needs it; offline, the last known end decides."""
         if self._needed is not None:
             self.ask(self._needed.reason)
             return

@@ -1,4 +1,4 @@
-"""The texts for states, reasons and warnings, in English; `_` is gettext's and translates them."""
+"""The texts for states, reasons and warnings, in English; `_` (gettext) translates them."""
 
 from __future__ import annotations
 

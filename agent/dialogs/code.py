@@ -81,7 +81,7 @@ class CodeView:
         """Ask; "Cancel" has the keyboard focus, so that no key pressed by chance agrees."""
         window, _ = self.window, self._
         question = _("Connect this PC as the user {user}?").format(user=clean(user, 64))
-        self._heading(question, title=_("Connect this PC?"))  # the title is cut off behind a name
+        self._heading(question, title=_("Connect this PC?"))  # a name would make the title too long
         window.paragraph(
             _("This user has typed the code. If this is not your user name, choose Cancel.")
         )

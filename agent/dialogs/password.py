@@ -36,7 +36,7 @@ class View:
         self._values["password"].trace_add("write", lambda *_names: self._show_hint())
 
     def build(self) -> tk.Misc:
-        """Draw the form; return the widget that gets the keyboard."""
+        """Draw the form; return the widget that gets the keyboard focus."""
         window, _ = self._window, self._window.translate
         first = self._opening.first
         title = _("Log in to coconowork") if first else _("Update the stored password")
@@ -54,7 +54,7 @@ class View:
             self._field("server", _("&Server"))
             self._field("user", _("&User name"))
         entry = self._field("password", _("&Password") if first else _("&New password"))
-        # Text selected in it must not become X's selection, which every program can read.
+        # Text selected in this field must not become X's selection, which every program can read.
         entry.configure(show=HIDDEN, exportselection=False, style=SECRET)
         entry.bind("<KeyPress>", self._look_for_caps_lock)
         _without_input_method(window.root, entry)
@@ -260,7 +260,7 @@ def _without_input_method(root: tk.Tk, entry: ttk.Entry) -> None:
     associate.argtypes = (wintypes.HWND, wintypes.HANDLE, wintypes.DWORD)
 
     def switch(flags: int) -> None:
-        # Tk gives the keyboard to the field's window or to one of those around it.
+        # Tk gives the keyboard focus to the field's window, or to a window around it.
         for window in (entry.winfo_id(), root.winfo_id(), int(root.wm_frame(), 16)):
             associate(window, None, flags)
 

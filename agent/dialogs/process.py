@@ -90,7 +90,7 @@ class WindowProcess:
         try:
             self._outgoing.put_nowait(message)
         except queue.Full:
-            log.error("the window %s hangs", self.name)  # noqa: TRY400 - the queue says no more
+            log.error("the window %s hangs", self.name)  # noqa: TRY400 - queue.Full says no more
             self._process.kill()
 
     def close(self) -> None:

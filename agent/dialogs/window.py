@@ -79,7 +79,7 @@ class Window:
         self._centre()
         self.root.update_idletasks()  # else Tk may show the window before it moves it
         if self._quiet:
-            self.root.state("normal")  # `deiconify` takes the keyboard on Windows
+            self.root.state("normal")  # `deiconify` takes the keyboard focus on Windows
             self.on_top()
         else:
             self.to_front()
@@ -200,7 +200,7 @@ class Window:
         shown.grid(row=row, column=1, sticky="w", pady=self.px(3))
 
     def new_row(self) -> int:
-        """Return the number of a new row, which no widget has, not even a hidden one."""
+        """Return the number of a new row, below all rows in use, also the hidden ones."""
         self._rows += 1
         return self._rows
 
@@ -252,7 +252,7 @@ class Window:
             default.configure(**font.nametofont("TkMenuFont", root=self.root).actual())
             size = TEXT_POINTS  # the menu font's size may include the text scale
         default.configure(size=round(size * self._text_scale))
-        font.nametofont("TkTextFont", root=self.root).configure(**default.actual())  # of fields
+        font.nametofont("TkTextFont", root=self.root).configure(**default.actual())  # in fields
         large = default.copy()
         large.configure(size=round(default.actual("size") * 1.3), weight="bold")
         code = default.copy()

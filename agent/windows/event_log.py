@@ -32,7 +32,7 @@ class EventLogHandler(logging.Handler):
         defect = WindowsEvent.DEFECT if record.levelno >= logging.CRITICAL else None
         number = getattr(record, "windows_event", defect)
         if number is not None:
-            with suppress(Exception):  # it cannot be formatted, or there is no thread for it
+            with suppress(Exception):  # no text can be made, or no thread
                 work = Thread(target=_report, args=(number, self.format(record)), daemon=True)
                 work.start()
                 work.join(WRITE_S)

@@ -1,4 +1,4 @@
-"""Report when the user comes and leaves, resume, network changes and updates on Windows.
+"""Report when the user comes or leaves, the PC resumes, the network changes or an update begins.
 
 A hidden top-level window receives session and power messages on a thread of its own. That thread
 also keeps the PC from going to sleep: such a request ends with the thread that has made it. Another

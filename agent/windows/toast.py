@@ -167,7 +167,7 @@ class _Toast:
     def notify_icon(self, code: int, data: tuple[Any, ...]) -> None:
         """Call Shell_NotifyIcon in place of win10toast: with a handler, a tooltip and flags."""
         hwnd, number, flags, callback, self._handle, _tip, *balloon = data
-        if code == win32gui.NIM_ADD:  # a second time, pywin32 would call itself without end
+        if code == win32gui.NIM_ADD:  # set twice, pywin32's handler would call itself for ever
             win32gui.SetWindowLong(
                 hwnd,
                 win32con.GWL_WNDPROC,

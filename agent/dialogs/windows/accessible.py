@@ -136,7 +136,7 @@ class Accessible:
             _raise_notification(self._handles[self._root], "\n".join(news))
 
     def _compare(self, widget: tk.Misc, old: Element, new: Element) -> None:
-        """Raise the events of the fields that have changed."""
+        """Raise an event for each field of the element that has changed."""
         state = old.state ^ new.state
         if state & new.state & State.FOCUSED:
             self._notify(EVENT_FOCUS, widget)
