@@ -291,7 +291,7 @@ class _Doctor:
                         events.append(ev.ProofReady(number, proof))
         if machine.failure is not None:
             raise _Found(Step.LOGIN, self._trouble(machine.failure.reason))
-        return wording.days_left(machine.view(instant()), self.translations) or ""
+        return "".join(wording.days_left(machine.view(instant()), self.translations))
 
     async def _received(self, machine: Machine) -> Event:
         assert self.connection is not None  # noqa: S101 - the machine is connected

@@ -44,14 +44,12 @@ def status_text(view: View, translations: NullTranslations) -> str:
     lines = [wording.status(view, _)]
     if view.user:
         lines.append(_("{user} on {server}").format(user=view.user, server=view.server))
-    if left := wording.days_left(view, translations):
-        lines.append(left)
+    lines.extend(wording.days_left(view, translations))
     for reason in (view.reason, view.vault_problem):
         if reason is not None:
             lines.extend(wording.trouble(reason, _))
     if view.next_try_at is not None:
         when = local_time(view.next_try_at).strftime("%H:%M:%S")
         lines.append(_("Next try at {time}").format(time=when))
-    if view.newer is not None:
-        lines.append(f"{wording.newer(view, _)} ({view.newer.url})")
+    lines.extend(f"{line} ({view.newer.url})" for line in wording.newer(view, _) if view.newer)
     return "\n".join(dict.fromkeys(lines))

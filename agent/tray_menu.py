@@ -48,9 +48,7 @@ def default_command(view: View) -> Command:
 def summary(view: View, translation: NullTranslations) -> list[str]:
     """Return lines with the state, the days left and the reason, if there are any."""
     _ = translation.gettext
-    lines = [wording.status(view, _)]
-    if days := wording.days_left(view, translation):
-        lines.append(days)
+    lines = [wording.status(view, _), *wording.days_left(view, translation)]
     if view.reason is not None:
         lines.append(wording.trouble(view.reason, _)[0])
     return lines
@@ -64,10 +62,7 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
     entries = [
         Entry(first, Command.STATUS, default=default is Command.STATUS),
         *(Entry(line, enabled=False) for line in others),
-    ]
-    if newer := wording.newer(view, _):
-        entries.append(Entry(newer, Command.DOWNLOAD))
-    entries += [
+        *(Entry(line, Command.DOWNLOAD) for line in wording.newer(view, _)),
         SEPARATOR,
         Entry(
             _("Log in…") if view.state is State.LOGGED_OUT else _("Update the stored password…"),

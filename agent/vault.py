@@ -13,13 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from agent.core.credentials import (
-    Credentials,
-    CredentialsError,
-    Identity,
-    decode_credentials,
-    encode_credentials,
-)
+from agent.core.credentials import Credentials, CredentialsError, Identity
 from agent.core.failure import Reason
 from agent.ports import VaultError
 
@@ -55,7 +49,7 @@ class KeyringVault:
 
     def write(self, identity: Identity, record: Credentials) -> None:
         try:
-            text = encode_credentials(record)
+            text = record.encode()
         except CredentialsError as exc:
             raise VaultError(Reason.VAULT_BROKEN, f"the entry cannot be kept: {exc}") from None
         with self._keyring() as backend:
@@ -107,7 +101,7 @@ def _read(backend: KeyringBackend, identity: Identity) -> Credentials | None:
     if text is None:
         return None
     try:
-        return decode_credentials(text)
+        return Credentials.decode(text)
     except CredentialsError as exc:
         raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
 

@@ -49,12 +49,12 @@ _home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
 def vault_record(data: bytes) -> None:
     """Check that a keyring entry is decoded, or raises an error without any of its text."""
     try:
-        found = record.decode_credentials(as_text(data))
+        found = record.Credentials.decode(as_text(data))
     except record.CredentialsError as exc:
         says_only(str(exc), "not an entry of this program")
     else:
         with suppress(record.CredentialsError):
-            assert record.decode_credentials(record.encode_credentials(found)) == found
+            assert record.Credentials.decode(found.encode()) == found
 
 
 def state_file(data: bytes) -> None:
@@ -262,7 +262,7 @@ _PIPED = (
     pipe.Refused("no", "user"),
 )
 TARGETS = [
-    Target("vault-record", vault_record, [record.encode_credentials(_CREDENTIALS).encode()], 6),
+    Target("vault-record", vault_record, [_CREDENTIALS.encode().encode()], 6),
     Target("state-file", state_file, _STATES, weight=2),
     Target("settings", settings_file, _SETTINGS, weight=2),
     Target("addresses", addresses, _ADDRESSES, weight=4),

@@ -64,24 +64,23 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         pushed = [self.pending.password] if self.pending and not self.pending.refused else []
         return pushed if self.refused else [*pushed, self.password]
 
+    def encode(self) -> str:
+        """Return the text to store. Raise CredentialsError when a vault cannot hold it."""
+        try:
+            text = msgspec.json.encode(self).decode()
+        except UnicodeEncodeError:  # half a surrogate pair, as a terminal may deliver
+            raise CredentialsError("characters that are not text") from None
+        if utf16_units(text) > MAX_UTF16_UNITS:
+            raise CredentialsError(f"more than {MAX_UTF16_UNITS} UTF-16 units")
+        return text
+
+    @classmethod
+    def decode(cls, text: str) -> Credentials:
+        """Return the entry that `text` holds, else raise CredentialsError, which quotes nothing."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+            raise CredentialsError("not an entry of this program") from None
+
     def __repr__(self) -> str:
         return f"Credentials(pending={self.pending!r}, refused={self.refused!r})"
-
-
-def encode_credentials(credentials: Credentials) -> str:
-    """Return the text to store. Raise CredentialsError when a vault cannot hold it."""
-    try:
-        text = msgspec.json.encode(credentials).decode()
-    except UnicodeEncodeError:  # half a surrogate pair, as a terminal may deliver
-        raise CredentialsError("characters that are not text") from None
-    if utf16_units(text) > MAX_UTF16_UNITS:
-        raise CredentialsError(f"more than {MAX_UTF16_UNITS} UTF-16 units")
-    return text
-
-
-def decode_credentials(text: str) -> Credentials:
-    """Return the entry that `text` holds, else raise CredentialsError, which quotes nothing."""
-    try:
-        return msgspec.json.decode(text, type=Credentials)
-    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
-        raise CredentialsError("not an entry of this program") from None

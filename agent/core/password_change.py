@@ -19,13 +19,7 @@ from enum import Enum
 from msgspec.structs import replace
 
 from agent.core import effects as do
-from agent.core.credentials import (
-    Credentials,
-    CredentialsError,
-    Identity,
-    Pending,
-    encode_credentials,
-)
+from agent.core.credentials import Credentials, CredentialsError, Identity, Pending
 from agent.core.effects import EffectQueue
 from agent.core.events import LoginRequested
 from agent.core.failure import Reason
@@ -104,7 +98,7 @@ class PasswordChange:
             machine=self._machine,
         )
         try:
-            encode_credentials(credentials)
+            credentials.encode()
         except CredentialsError:
             self._emit(do.Reply(event.request, Reason.CREDENTIALS))
         else:
@@ -132,7 +126,7 @@ class PasswordChange:
         """
         sealed = open_sealed(push, device_key=credentials.device_key)
         pending = Pending(change_id=sealed.change_id, password=sealed.password)
-        encode_credentials(replace(credentials, pending=pending))
+        replace(credentials, pending=pending).encode()
         self.go("password pushed")
         return pending
 

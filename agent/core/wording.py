@@ -125,23 +125,24 @@ def status(view: View, _: Translate) -> str:
     return _(_STATES[view.state])
 
 
-def days_left(view: View, translations: NullTranslations) -> str | None:
-    """Return how long the old password is valid; None when it is current, or no time is known."""
+def days_left(view: View, translations: NullTranslations) -> list[str]:
+    """Return a line that says how long the old password is valid; none while it is current."""
     left = view.days_left
     if left is None:
-        return translations.gettext("The old password has ended") if view.valid_until else None
+        return [translations.gettext("The old password has ended")] if view.valid_until else []
     if left == 0:
-        return translations.gettext("The old password ends today")
-    return translations.ngettext(
+        return [translations.gettext("The old password ends today")]
+    text = translations.ngettext(
         "The old password ends in {days} day", "The old password ends in {days} days", left
-    ).format(days=left)
+    )
+    return [text.format(days=left)]
 
 
-def newer(view: View, _: Translate) -> str | None:
-    """Return that a newer version is available, None when none is known."""
+def newer(view: View, _: Translate) -> list[str]:
+    """Return a line that says that a newer version is available, if there is one."""
     if view.newer is None:
-        return None
-    return _("A newer version is available: {version}").format(version=view.newer.version)
+        return []
+    return [_("A newer version is available: {version}").format(version=view.newer.version)]
 
 
 def both(texts: tuple[str, str], _: Translate) -> tuple[str, str]:

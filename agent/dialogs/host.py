@@ -31,9 +31,6 @@ from agent.tray_menu import may_change_account
 
 log = logging.getLogger(__name__)
 
-LogIn = Callable[[str, str, str], "Future[Reason | None]"]
-"""Takes server, user and password. Returns why they were not stored, None when they were."""
-
 SUBMIT_S = 120.0  # seconds that a window waits for a login, with key derivation and keyring
 
 _ABOUT_SERVER = {
@@ -48,7 +45,7 @@ _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}  # reasons whose remedy the win
 class ProcessDialogs:
     """The windows, one at a time. Every method may be called on any thread."""
 
-    log_in: LogIn
+    log_in: Callable[[str, str, str], Future[Reason | None]]  # of server, user and password
     pair: Pair
     view: Callable[[], View]  # returns the newest snapshot
     on_command: Callable[[Command], None]
@@ -64,13 +61,12 @@ class ProcessDialogs:
         view = self.view()
         first = change_account or view.state is State.LOGGED_OUT or not view.user
         _ = self.translations.gettext
-        days = wording.days_left(view, self.translations)
         opening = msg.Open(
             server=shown_server(view.server or self.settings.server or ""),
             user=view.user or self.settings.user or "",
             first=first,
             fixed=sorted(self.settings.enforced),
-            notes=[days] if days else [],
+            notes=wording.days_left(view, self.translations),
             console_url=view.console_url,
             rows=[] if first else [*self._account(view), *self._until(view)],
         )
@@ -215,23 +211,21 @@ class ProcessDialogs:
 
     def _snapshot(self, view: View) -> msg.Snapshot:
         _ = self.translations.gettext
-        days = wording.days_left(view, self.translations)
         reasons = [reason for reason in (view.reason, view.vault_problem) if reason is not None]
         rows = [*self._account(view), *self._until(view)]
         if view.next_try_at is not None:
             rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))
         if view.newer is not None:
             rows += [(_("This version"), __version__), (_("Download"), view.newer.url)]
-        newer = wording.newer(view, _)
         logged_out = view.state is State.LOGGED_OUT
         update = _("&Log in…") if logged_out else _("&Update the stored password…")
         return msg.Snapshot(
             picture=picture(view),
             headline=wording.status(view, _),
-            notes=[days] if days else [],
+            notes=wording.days_left(view, self.translations),
             lines=[
                 *("\n".join(wording.trouble(reason, _)) for reason in reasons),
-                *([newer] if newer else []),
+                *wording.newer(view, _),
             ],
             rows=rows,
             buttons=[

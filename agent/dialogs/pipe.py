@@ -35,11 +35,7 @@ class Pipe:
 
     def arrived(self) -> list[msg.FromClient | None]:
         """Return the messages since the last call; None among them: the client has ended."""
-        messages = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                messages.append(self._arrived.get_nowait())
-        return messages
+        return [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
 
     def send(self, message: msg.FromDialog) -> None:
         """Send a message to the client; when it has ended, `arrived` reports it."""

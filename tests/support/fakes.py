@@ -12,13 +12,7 @@ from typing import Any
 from agent.app import Adapters
 from agent.control import ControlChannel
 from agent.core import events as ev
-from agent.core.credentials import (
-    Credentials,
-    CredentialsError,
-    Identity,
-    decode_credentials,
-    encode_credentials,
-)
+from agent.core.credentials import Credentials, CredentialsError, Identity
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
@@ -40,13 +34,13 @@ class FakeVault:
         if text is None:
             return None
         try:
-            return decode_credentials(text)
+            return Credentials.decode(text)
         except CredentialsError as exc:
             raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
 
     def write(self, identity: Identity, record: Credentials) -> None:
         try:
-            text = encode_credentials(record)
+            text = record.encode()
         except CredentialsError as exc:
             raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
         self._check()

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from agent.core.credentials import (
-    MAX_UTF16_UNITS,
-    Credentials,
-    Identity,
-    Pending,
-    encode_credentials,
-)
+from agent.core.credentials import MAX_UTF16_UNITS, Credentials, Identity, Pending
 from agent.core.failure import Reason
 from agent.ports import Vault, VaultError
 from protocol.sealing import new_device_key
@@ -33,7 +27,7 @@ def record(password: str = "Passw0rd!") -> Credentials:  # noqa: S107 - made up
 def longest_record() -> Credentials:
     """Return a record as long as a vault has to keep."""
     one = record("p")
-    return record("p" * (1 + MAX_UTF16_UNITS - utf16_units(encode_credentials(one))))
+    return record("p" * (1 + MAX_UTF16_UNITS - utf16_units(one.encode())))
 
 
 class VaultContract:

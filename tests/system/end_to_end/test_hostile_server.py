@@ -19,7 +19,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from agent.core.credentials import Pending, encode_credentials
+from agent.core.credentials import Pending
 from tests.support.fake_gateway import (
     PASSWORD,
     FakeGateway,
@@ -313,7 +313,7 @@ def test_who_passes_a_login_on_pushes_nothing(client: Visitor, signature: str | 
 
 def test_logs_have_no_secret(client: Visitor, log: io.StringIO) -> None:
     """Logs at level DEBUG have neither passwords nor proofs."""
-    encoded = json.loads(encode_credentials(client.stored()))
+    encoded = json.loads(client.stored().encode())
     for secret in ("evil.example", PASSWORD, NEXT, "c=biws", encoded["device_key"]):
         assert secret not in log.getvalue()
 

@@ -12,15 +12,7 @@ from msgspec.structs import replace
 
 from agent.core import effects as do
 from agent.core import events as ev
-from agent.core.credentials import (
-    MAX_UTF16_UNITS,
-    Credentials,
-    CredentialsError,
-    Pending,
-    Refusal,
-    decode_credentials,
-    encode_credentials,
-)
+from agent.core.credentials import MAX_UTF16_UNITS, Credentials, CredentialsError, Pending, Refusal
 from protocol import messages as msg
 from tests.support.core_driver import CHANGE, HOME
 
@@ -64,7 +56,7 @@ records = st.builds(
 @given(records)
 def test_entries_come_back(record: Credentials) -> None:
     """An entry is the same after encoding and decoding."""
-    assert decode_credentials(encode_credentials(record)) == record
+    assert Credentials.decode(record.encode()) == record
 
 
 @pytest.mark.parametrize(
@@ -79,12 +71,12 @@ def test_entries_come_back(record: Credentials) -> None:
 )
 def test_damaged_entries_are_refused(change: dict[str, object]) -> None:
     """Every field of an entry is checked; the error quotes nothing."""
-    fields = json.loads(encode_credentials(Credentials(password="Passw0rd!", device_key=KEY)))
-    assert decode_credentials(json.dumps(fields)).password == "Passw0rd!"
+    fields = json.loads(Credentials(password="Passw0rd!", device_key=KEY).encode())
+    assert Credentials.decode(json.dumps(fields)).password == "Passw0rd!"
     whole = json.dumps({**fields, **change})
     for text in (whole, whole[:-1], "Passw0rd!", ""):
         with pytest.raises(CredentialsError, match=r"^not an entry of this program$") as caught:
-            decode_credentials(text)
+            Credentials.decode(text)
         assert caught.value.__cause__ is None
 
 
@@ -92,13 +84,13 @@ def test_damaged_entries_are_refused(change: dict[str, object]) -> None:
 def test_1280_units_are_the_most(character: str, units: int) -> None:
     """The whole entry has at most 1,280 UTF-16 units, the limit of Windows."""
     record = Credentials(password="p", device_key=KEY)
-    room = MAX_UTF16_UNITS - len(encode_credentials(record))
+    room = MAX_UTF16_UNITS - len(record.encode())
     assert MAX_UTF16_UNITS == 1280
     most = replace(record, password="p" + character * (room // units))
-    assert decode_credentials(encode_credentials(most)) == most
+    assert Credentials.decode(most.encode()) == most
     for password, error in ((most.password + character, "1280"), ("a\ud800b", "^characters that")):
         with pytest.raises(CredentialsError, match=error) as caught:
-            encode_credentials(replace(most, password=password))
+            replace(most, password=password).encode()
         assert caught.value.__cause__ is None
 
 
@@ -108,7 +100,7 @@ def test_two_passwords_of_64_characters_fit(character: str) -> None:
     long = character * 64
     pending = Pending(change_id=CHANGE, password=long, refused=True)
     record = Credentials(password=long, device_key=KEY, pending=pending, refused="credentials")
-    assert len(encode_credentials(record)) <= MAX_UTF16_UNITS
+    assert len(record.encode()) <= MAX_UTF16_UNITS
 
 
 @given(records, words)

@@ -42,7 +42,7 @@ def test_every_state_and_reason_has_words() -> None:
 )
 def test_days_are_counted(days: int, line: str, toast: str) -> None:
     """The text for days left differs for today, one day, and several."""
-    assert wording.days_left(View(OLD, days_left=days), ENGLISH) == line
+    assert wording.days_left(View(OLD, days_left=days), ENGLISH) == [line]
     title, text = wording.warning(days, date(2027, 1, 4), ENGLISH)
     assert title == "Your coconowork password has been changed"
     assert toast in text
@@ -58,15 +58,15 @@ STEPS = (
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (wording.days_left(View(State.STANDBY), ENGLISH), None),
+        (wording.days_left(View(State.STANDBY), ENGLISH), []),
         (
             wording.days_left(View(OLD, valid_until=datetime(2027, 1, 4, tzinfo=UTC)), ENGLISH),
-            "The old password has ended",
+            ["The old password has ended"],
         ),
-        (wording.newer(View(OLD), _), None),
+        (wording.newer(View(OLD), _), []),
         (
             wording.newer(View(OLD, newer=Release(version="2.0", url="https://a.example/")), _),
-            "A newer version is available: 2.0",
+            ["A newer version is available: 2.0"],
         ),
         (wording.code_validity(1, ENGLISH), "The code is valid for 1 more minute."),
         (wording.code_validity(9, ENGLISH), "The code is valid for 9 more minutes."),
@@ -83,7 +83,7 @@ STEPS = (
         (wording.password_hint(" Passw0rd!", _), "The password begins or ends with a blank."),
     ],
 )
-def test_single_texts(said: str | None, expected: str | None) -> None:
+def test_single_texts(said: str | list[str], expected: str | list[str]) -> None:
     """A text with an optional fact has the fact, or leaves it out."""
     assert said == expected
 
