@@ -34,7 +34,7 @@ from agent.core.view import Command, View
 from agent.errors import AgentError, Defect
 from agent.host import host_info
 from agent.logs import WindowsEvent
-from agent.pairing import Code, log_in_by_code
+from agent.pairing import Ask, Show, log_in_by_code
 from agent.ports import Topic, call_adapter
 from agent.runtime import Runtime
 from agent.settings import Settings
@@ -225,13 +225,11 @@ class App:
         identity, typed = Identity(server=server, user=user), normalise_password(password)
         return self._runtime.request(lambda n: ev.LoginRequested(n, identity, typed, device_key))
 
-    def pair(
-        self, server: str, show: Callable[[Code], None], ask: Callable[[str], Future[None]]
-    ) -> Future[Reason | None]:
+    def pair(self, server: str, show: Show, ask: Ask) -> Future[Reason | None]:
         """Receive a password by a code, in place of an earlier code, and log in with it.
 
-        `show` is called with the code; for `ask` see `log_in_by_code`. The future ends as that of
-        `log_in`, or with PairingFailed. Cancelling the future leaves nothing behind.
+        The future is as that of `log_in`, or has PairingFailed. Cancelling it leaves nothing
+        behind.
         """
         work = log_in_by_code(server, self._settings, show, ask=ask, log_in=self.log_in)
         self.end_pairing()

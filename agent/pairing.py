@@ -74,9 +74,12 @@ class Received:
     device_key: str = field(repr=False)
 
 
-async def receive_password(
-    server: str, settings: Settings, show: Callable[[Code], None]
-) -> Received:
+Show = Callable[[Code], None]
+Ask = Callable[[str], "Future[None]"]  # about a user's name; done when the person agrees
+LogIn = Callable[[str, str, str, str], "Future[Reason | None]"]  # `App.log_in`
+
+
+async def receive_password(server: str, settings: Settings, show: Show) -> Received:
     """Call `show` with a code; return the password that a user sends. Raise PairingFailed."""
     key = new_device_key()
     events: asyncio.Queue[Event] = asyncio.Queue()
@@ -141,17 +144,11 @@ def receive_at_terminal(
 
 
 async def log_in_by_code(
-    server: str,
-    settings: Settings,
-    show: Callable[[Code], None],
-    *,
-    ask: Callable[[str], Future[None]],
-    log_in: Callable[[str, str, str, str], Future[Reason | None]],
+    server: str, settings: Settings, show: Show, *, ask: Ask, log_in: LogIn
 ) -> Reason | None:
     """Receive a password, ask the person at the PC about its user, and log in with it.
 
-    `ask` takes the user's name; its future is done when the person has agreed. Return why the
-    password was not stored, None when it was. Raise PairingFailed.
+    Return why the password was not stored, None when it was. Raise PairingFailed.
     """
     received = await receive_password(server, settings, show)
     log.info("pairing: a password was received")

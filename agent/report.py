@@ -51,5 +51,6 @@ def status_text(view: View, translations: NullTranslations) -> str:
     if view.next_try_at is not None:
         when = local_time(view.next_try_at).strftime("%H:%M:%S")
         lines.append(_("Next try at {time}").format(time=when))
-    lines.extend(f"{line} ({view.newer.url})" for line in wording.newer(view, _) if view.newer)
+    if view.newer is not None:
+        lines.extend(f"{line} ({view.newer.url})" for line in wording.newer(view, _))
     return "\n".join(dict.fromkeys(lines))

@@ -15,14 +15,11 @@ from gettext import NullTranslations
 
 from agent.core.failure import Failure, Reason
 from agent.dialogs.messages import Accepted, CodeEnded, FromClient, Question, ShowCode
-from agent.pairing import Code, PairingFailed
+from agent.pairing import Ask, Code, PairingFailed, Show
 
 log = logging.getLogger(__name__)
 
-Pair = Callable[
-    [str, Callable[[Code], None], Callable[[str], "Future[None]"]], "Future[Reason | None]"
-]
-"""`App.pair`."""
+Pair = Callable[[str, Show, Ask], "Future[Reason | None]"]  # `App.pair`
 
 
 @dataclass

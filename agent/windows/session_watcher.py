@@ -154,27 +154,26 @@ class WindowsSignInWatcher:
                 user32.SetTimer(hwnd, RETRY_TIMER, RETRY_MS, None)
 
         def on_message(hwnd: int, message: int, wparam: int, lparam: int) -> int:
-            if message == WM_WTSSESSION_CHANGE:
-                return self._on_session_change(wparam)
             if message == WM_POWERBROADCAST:
                 return self._on_power(wparam)
-            if message == WM_KEEP_AWAKE:
-                self._hold_awake()
-                return 0
             if message in {WM_QUERYENDSESSION, WM_ENDSESSION}:
                 return self._on_end_session(message, wparam, lparam)
-            if message == WM_TIMER:
+            if message == WM_WTSSESSION_CHANGE:
+                self._on_session_change(wparam)
+            elif message == WM_KEEP_AWAKE:
+                self._hold_awake()
+            elif message == WM_TIMER:
                 user32.KillTimer(hwnd, RETRY_TIMER)
                 register(hwnd)
-                return 0
-            if message == WM_CLOSE:
+            elif message == WM_CLOSE:
                 wtsapi32.WTSUnRegisterSessionNotification(hwnd)
                 if power:
                     user32.UnregisterSuspendResumeNotification(power)
                 win32.DestroyWindow(hwnd)
                 win32.PostQuitMessage(0)
-                return 0
-            return int(user32.DefWindowProcW(hwnd, message, wparam, lparam))
+            else:
+                return int(user32.DefWindowProcW(hwnd, message, wparam, lparam))
+            return 0
 
         procedure = _WNDPROC(on_message)  # must live as long as the window
         instance = win32.GetModuleHandle(None)
@@ -208,14 +207,12 @@ class WindowsSignInWatcher:
         with suppress(OSError):
             win32.UnregisterClass(atom, instance)
 
-    def _on_session_change(self, what: int) -> int:
-        kind = WTS_KINDS.get(what)
-        if kind is not None:
+    def _on_session_change(self, what: int) -> None:
+        if kind := WTS_KINDS.get(what):
             self._emit(ev.SignedIn(self.session(), kind))
             self._emit(ev.NetworkChanged())
         elif what in WTS_LEFT:
             self._emit(ev.UserLeft())
-        return 0
 
     def _on_power(self, what: int) -> int:
         if what == SUSPENDS:

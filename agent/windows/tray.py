@@ -151,11 +151,10 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._retry_ms = FIRST_RETRY_MS
         self._in_menu = False
         self.failure: Exception | None = None
+        apply = self._guarded(self._apply)
         self._message_handlers |= {
-            WM_APPLY: self._guarded(self._apply),
+            **dict.fromkeys((WM_APPLY, WM_DPICHANGED, WM_SETTINGCHANGE), apply),
             WM_TIMER: self._guarded(self._on_timer),
-            WM_DPICHANGED: self._guarded(self._apply),
-            WM_SETTINGCHANGE: self._guarded(self._apply),
             WM_CLOSE: lambda _w, _l: self._command(Command.QUIT),
             WM_QUERYENDSESSION: lambda _w, _l: 1,
             WM_ENDSESSION: self._on_end_session,
