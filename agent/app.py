@@ -228,8 +228,7 @@ class App:
     def pair(self, server: str, show: Show, ask: Ask) -> Future[Reason | None]:
         """Receive a password by a code, in place of an earlier code, and log in with it.
 
-        The future is as that of `log_in`, or has PairingFailed. Cancelling it leaves nothing
-        behind.
+        The future is that of `log_in`, or has PairingFailed. Cancelling it leaves nothing behind.
         """
         work = log_in_by_code(server, self._settings, show, ask=ask, log_in=self.log_in)
         self.end_pairing()

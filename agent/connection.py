@@ -242,13 +242,12 @@ class Connection:
         if self._socket is None:
             return
         try:
-            async with asyncio.timeout(PROBE_S):
-                await (await self._socket.ping())
+            with suppress(ConnectionClosed):
+                async with asyncio.timeout(PROBE_S):
+                    await (await self._socket.ping())
         except TimeoutError:
             log.info("connection %d: no answer to a probe", self.number)
             self._socket.transport.abort()
-        except ConnectionClosed:
-            pass
 
     async def _receive(self, socket: ClientConnection) -> Failure:
         if socket.subprotocol != msg.SUBPROTOCOL:

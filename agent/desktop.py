@@ -36,9 +36,8 @@ def run(
 ) -> None:
     """Run the client in the tray until it quits.
 
-    `notices` are titles and texts, shown to the user at the start. `at_sign_in`: Windows starts
-    the client, not the user. Raise ChannelBusy when another client runs, and Defect when the
-    client has ended at a defect of its own.
+    `notices` are titles and texts, shown at the start. `at_sign_in` says that Windows starts it,
+    and not the user. Raise ChannelBusy when another client runs, and Defect.
     """
     logs.set_up(paths.log_file, settings.log_level)
     log.info("coconowork client %s starts on %s", __version__, os_name())
@@ -116,10 +115,9 @@ def _run(
     actions = MenuActions(app, settings, paths, autostart, adapters)
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
-    trays = []
-    if icon is not None:
-        icon.with_settings = actions.with_settings
-        trays.append(icon)
+    trays = [icon] if icon else []
+    for each in trays:
+        each.with_settings = actions.with_settings
 
     def open_tray() -> Tray:
         """Return the early icon, at later calls a new one; on Linux, a tray of text lines."""

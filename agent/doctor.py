@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 
-from agent.address import BadProxy, without_login
+from agent.address import BadProxy, Translate, without_login
 from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection, reachable
 from agent.control import ControlChannel
 from agent.core import effects as do
@@ -33,7 +33,7 @@ from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import State
-from agent.core.view import Translate, View
+from agent.core.view import View
 from agent.host import host_info
 from agent.ports import ChannelError, NotRunning, Vault, VaultError
 from agent.proxies import find_proxies

@@ -8,7 +8,6 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from threading import Thread
 
 MAX_LINE_BYTES = 65_536
-YES = {b"y", b"yes"}
 
 
 def prompt(text: str) -> str:
@@ -71,4 +70,4 @@ def agrees(question: str, *, within_s: float) -> bool | None:
     reader = Thread(target=lambda: answers.append(os.read(descriptor, 100)), daemon=True)
     reader.start()
     reader.join(within_s)
-    return answers[0].strip().lower() in YES if answers else None
+    return answers[0].strip().lower() in {b"y", b"yes"} if answers else None

@@ -16,10 +16,7 @@ from agent.core.saved_state import SavedState
 
 
 class AccountContext:
-    """Context of the account in use. Every change of the saved state is written to the disk.
-
-    `local` is the time zone that calendar days are counted in; None means the PC's own.
-    """
+    """Context of the account in use. Every change of the saved state is written to the disk."""
 
     def __init__(
         self, identity: Identity, saved: SavedState, *, local: tzinfo | None, emit: EffectQueue
@@ -50,7 +47,7 @@ class AccountContext:
 
     def set_old_password(self, valid_until: datetime | None, now: Instant) -> None:
         """Save the end of the old password in use; None: the password is current."""
-        days = valid_until and days_left(valid_until, self.server_now(now), self._local)
+        days = valid_until and days_left(valid_until, self._clock.at(now), self._local)
         self.remember(old_valid_until=valid_until, days_said=days)
 
     def remember_server(self, console_url: str | None) -> None:
@@ -59,11 +56,8 @@ class AccountContext:
             console_url = None
         self.remember(clock_offset_s=round(self._clock.offset_s), console_url=console_url)
 
-    def server_now(self, now: Instant) -> datetime:
-        return self._clock.at(now)
-
     def today(self, now: Instant) -> date:
-        return self.server_now(now).astimezone(self._local).date()
+        return self._clock.at(now).astimezone(self._local).date()
 
     def days_left(self, now: Instant) -> int | None:
         """Return the calendar days left to the old password in use.
@@ -71,7 +65,7 @@ class AccountContext:
         Return None when it is current or has ended, or when the clock is doubtful. Never return
         more days than the server has said, because the PC's clock may be slow.
         """
-        saved, server_now = self.saved_state, self.server_now(now)
+        saved, server_now = self.saved_state, self._clock.at(now)
         end = self.old_valid_until
         if end is None or server_now >= end:
             return None
@@ -85,7 +79,7 @@ class AccountContext:
 
     def watch_days(self, now: Instant) -> None:
         """Set the timer for the next change of the days left: midnight, or the password's end."""
-        end, server_now = self.saved_state.old_valid_until, self.server_now(now)
+        end, server_now = self.saved_state.old_valid_until, self._clock.at(now)
         if end is None or server_now >= end:
             self._emit(do.StopTimer(Timer.MIDNIGHT))
         else:

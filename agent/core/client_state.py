@@ -313,7 +313,7 @@ class ClientState:
         if pending is not None and pending.change_id == push.change_id:
             return
         busy = self.change.progress is not Progress.NONE or self.connection.attempt is not None
-        if busy or credentials is None or not self.vault.may_write:
+        if busy or credentials is None or self.vault.knowledge is not Knowledge.KNOWN:
             self.change.keep_push(push)
             return
         try:

@@ -123,11 +123,6 @@ class CredentialCache:
         credentials = self.credentials
         return credentials.refused if credentials and not credentials.usable() else None
 
-    @property
-    def may_write(self) -> bool:
-        """Return whether the vault's entry is known, so that a write may replace it."""
-        return self.knowledge is Knowledge.KNOWN
-
     def cache_keys(self, keys: Keys | None) -> None:
         """Keep the keys of an accepted login when their password may be tried again."""
         usable = self.credentials.usable() if self.credentials else []
@@ -181,7 +176,7 @@ class CredentialCache:
     ) -> None:
         """Replace the credentials in the cache, and in the vault if its entry is known."""
         self._replace(credentials)
-        if self.may_write:
+        if self.knowledge is Knowledge.KNOWN:
             number, identity = next(self._numbers), self._account.identity
             effect = do.WriteVault(number, identity, credentials, reason)
             self._request(VaultRequest(effect, push))
@@ -193,7 +188,7 @@ class CredentialCache:
             return False
         proved = replace(credentials, password=pending.password, pending=None, refused=None)
         self.write(proved, WriteReason.COMMIT)
-        return self.may_write
+        return self.knowledge is Knowledge.KNOWN
 
     def drop_pending(self) -> None:
         if self.credentials is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -10,8 +9,6 @@ from enum import Enum
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol.messages import Release
-
-Translate = Callable[[str], str]
 
 
 class Command(Enum):

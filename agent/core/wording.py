@@ -6,9 +6,10 @@ from datetime import date
 from gettext import NullTranslations
 from math import ceil
 
+from agent.address import Translate
 from agent.core.failure import Failure, Reason
 from agent.core.state import State
-from agent.core.view import Translate, View
+from agent.core.view import View
 from protocol.names import MAX_PASSWORD_CHARS, is_password, normalise_password
 from protocol.text import N_
 

@@ -15,12 +15,12 @@ from functools import partial
 from gettext import NullTranslations
 
 from agent import __version__
-from agent.address import normalise_server
+from agent.address import Translate, normalise_server
 from agent.core import wording
 from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
-from agent.core.view import Command, Translate, View, picture
+from agent.core.view import Command, View, picture
 from agent.dialogs import messages as msg
 from agent.dialogs.pairing import CodeAttempts, Pair
 from agent.dialogs.process import WindowProcess
@@ -128,7 +128,7 @@ class ProcessDialogs:
                 if not opening.quiet:
                     shown.send(msg.Front())
                 return
-            codes = self._codes()
+            codes = CodeAttempts(self.pair, _refused, self.translations)
             answer = partial(self._answer, first=opening.first, codes=codes)
             try:
                 command = [*(self.start or program()), "dialog", name]
@@ -140,12 +140,6 @@ class ProcessDialogs:
             self._open.send(opening)
         if shown is not None:
             shown.hang_up()
-
-    def _codes(self) -> CodeAttempts:
-        said = self.translations.gettext
-        return CodeAttempts(
-            self.pair, lambda reason: _refused(reason, said).text, self.translations
-        )
 
     def _answer(
         self, message: msg.FromDialog, *, first: bool, codes: CodeAttempts

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from gettext import NullTranslations
 
+from agent.address import Translate
 from agent.core.failure import Failure, Reason
-from agent.dialogs.messages import Accepted, CodeEnded, FromClient, Question, ShowCode
+from agent.dialogs.messages import Accepted, CodeEnded, FromClient, Question, Refused, ShowCode
 from agent.pairing import Ask, Code, PairingFailed, Show
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,7 @@ class CodeAttempts:
     """
 
     pair: Pair
-    refused: Callable[[Reason], str]
-    """Returns what the window says about a login that failed."""
+    refused: Callable[[Reason, Translate], Refused]  # what the window says of a failed login
     translations: NullTranslations
     send: Callable[[FromClient], None] = field(default=lambda _: None, init=False)
     """Sends a message to the window."""
@@ -89,5 +89,7 @@ class CodeAttempts:
             log.exception("pairing: unexpected")
             failed = PairingFailed(Failure(Reason.INTERNAL))
         else:
-            return Accepted() if reason is None else CodeEnded(self.refused(reason))
+            if reason is None:
+                return Accepted()
+            return CodeEnded(self.refused(reason, self.translations.gettext).text)
         return CodeEnded("\n".join(failed.sentences(self.translations)))

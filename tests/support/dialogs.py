@@ -12,7 +12,8 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
 from agent.dialogs import messages as msg
-from agent.dialogs.host import ProcessDialogs
+from agent.dialogs.host import ProcessDialogs, _refused
+from agent.dialogs.pairing import CodeAttempts
 from agent.pairing import Code
 from agent.settings import Settings
 from protocol.pairing import words
@@ -55,7 +56,8 @@ class Client:
 
     def answer(self, message: msg.FromDialog, *, first: bool = False) -> msg.FromClient | None:
         """Return what the client answers to a window, which is that of the first log-in or not."""
-        return self.dialogs._answer(message, first=first, codes=self.dialogs._codes())
+        codes = CodeAttempts(self.pair, _refused, ENGLISH)
+        return self.dialogs._answer(message, first=first, codes=codes)
 
     def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
         self.submitted.append((server, user, password))

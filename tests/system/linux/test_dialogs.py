@@ -219,7 +219,7 @@ def test_a_closed_window_has_no_code(client: Client) -> None:
 def attempts(client: Client) -> tuple[CodeAttempts, list[msg.FromClient]]:
     """Return the `CodeAttempts` of one window, and the list that gets its messages."""
     told: list[msg.FromClient] = []
-    codes = CodeAttempts(client.pair, lambda reason: reason.value, ENGLISH)
+    codes = CodeAttempts(client.pair, lambda reason, _: msg.Refused(reason.value), ENGLISH)
     codes.send = told.append
     codes.begin("a")
     return codes, told
