@@ -89,7 +89,7 @@ class Fleet:
         return receipts
 
     async def _ping(self) -> None:
-        """Send pings for ever, from one client after the other: each client's every 20 s."""
+        """Send pings for ever, one client after the other, so that each sends one every 20 s."""
         for number in itertools.cycle(self._numbers):
             await asyncio.sleep(PING_S / len(self._numbers))
             if connection := self._waiting.get(number):

@@ -90,7 +90,7 @@ def _watch(client: Client, pause: Callable[[], object]) -> None:
 
 
 def _home(client: Client) -> str:
-    """Return what a terminal needs before another command of this client."""
+    """Return the words to put before another command of this client at a terminal."""
     names = ("COCONOWORK_HOME", "DBUS_SESSION_BUS_ADDRESS")
     pairs = [f"{name}={client.environ[name]}" for name in names if name in client.environ]
     if sys.platform == "win32":

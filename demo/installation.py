@@ -1,4 +1,4 @@
-"""A server and a client together on this machine, for the demonstration and the guided tour.
+"""Run a server and a client on this machine, for the demonstration and the guided tour.
 
 The server runs in this process, so that its clock can be moved. The client is the real program in
 a process of its own, with a temporary profile and, on Linux, a temporary keyring.

@@ -33,7 +33,7 @@ from server.console.models import User
 LAST_DAY = passwords.GRACE.days
 """The last day of the old password, counted from the change."""
 BUTTONS = {"30": 0, "7": 23, "3": 27, "1": 29, "0": LAST_DAY, "31": 31}
-"""By the days left of the old password (31: the day after its end): the days after the change."""
+"""Buttons: days left of the old password (31: the day after its end), and days after the change."""
 ANSWER_S = 60
 PATH = "rehearsal/"
 PAGE = """{% extends "console/base.html" %}

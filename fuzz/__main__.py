@@ -129,7 +129,7 @@ def main() -> int:
             else:
                 command = [sys.executable, *again, "--guided"]
                 subprocess.run(command, check=True, stderr=subprocess.PIPE)
-        except Exception as exc:  # noqa: BLE001 - the other targets run all the same
+        except Exception as exc:  # noqa: BLE001 - the other targets must still run
             failed.append(target.name)
             said = getattr(exc, "stderr", b"")[-4000:].decode(errors="replace")
             print(f"{target.name}: {traceback.format_exc()}\n{said}", file=sys.stderr)

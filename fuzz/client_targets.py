@@ -122,7 +122,7 @@ def settings_file(data: bytes) -> None:
 
 
 def addresses(data: bytes) -> None:
-    """Check that a typed address raises a UserError, or normalises to the same text twice."""
+    """Check that a typed address raises a UserError, or has a normal form that stays the same."""
     typed = as_text(data)
     for proxy in (typed, f"http://{typed}:8080", f"http://user:{typed}@proxy:8080"):
         with suppress(address.BadProxy):

@@ -53,7 +53,7 @@ def pieces(data: bytes, count: int) -> list[bytes]:
 
 
 def texts(data: bytes, count: int) -> list[str]:
-    """Divide an input into texts."""
+    """Divide an input as `pieces` does, and decode the parts."""
     return [as_text(piece) for piece in pieces(data, count)]
 
 

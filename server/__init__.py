@@ -1,1 +1,1 @@
-"""The coconowork server: the gateway that clients wait on and the management console."""
+"""The coconowork server: the gateway, where clients wait, and the management console."""

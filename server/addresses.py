@@ -15,8 +15,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_HOPS = 16
-"""Entries of `X-Forwarded-For` that are read, from the right. No installation has more proxies, and
-a stranger may send thousands of entries."""
+"""Most entries of `X-Forwarded-For` that are read, from the right. No installation has more
+proxies, but a stranger may send thousands of entries."""
 IPV6_PREFIX_BITS = 64
 """One customer of an IPv6 provider chooses addresses from a whole /64."""
 
@@ -26,11 +26,11 @@ _hop = re.compile(
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Return the client's address: the nearest one that is no trusted proxy.
+    """Return the client's address: the nearest address that is not a trusted proxy's.
 
     `peer` is the address at the other end of the socket. `forwarded_for` are the values of all
-    `X-Forwarded-For` headers in their order. Each proxy adds at the end the address that it was
-    connected from, so entries are read from the right, and only while the address that reported
+    `X-Forwarded-For` headers in their order. Each proxy appends the address that
+    connected to it, so entries are read from the right, and only while the address that reported
     them is trusted. Blank entries are skipped. An entry that is no address (`unknown`, `_hidden`,
     garbage) ends the reading: the result is then the proxy that reported it.
 
@@ -50,7 +50,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
 
 
 def counted_address(address: str) -> str:
-    """Return what limits count an address by: an IPv6 address's /64, else the address itself."""
+    """Return an address as limits count it: its /64 for IPv6, else itself. Raise ValueError."""
     parsed = _parse(address)
     if parsed.version == 4:
         return str(parsed)

@@ -12,7 +12,7 @@ _offset = timedelta()
 
 
 def now() -> datetime:
-    """Return the time in UTC, aware."""
+    """Return the server's time, as an aware datetime in UTC."""
     return datetime.now(UTC) + _offset
 
 

@@ -56,7 +56,7 @@ def _path(text: str) -> Path:
 
 
 def _host(text: str) -> str:
-    """Return a host. Raise ValueError for a name that no resolver takes, such as `a..b`."""
+    """Return a host. Raise ValueError for a name that no resolver accepts, such as `a..b`."""
     text.encode("idna")
     return text
 
@@ -68,7 +68,7 @@ def _url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
         raise ValueError
     host = parts.hostname.encode("idna").decode()
-    if not parts.hostname.isascii():  # as browsers do
+    if not parts.hostname.isascii():  # browsers send such a name in IDNA form
         parts = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
     if parts.port == 0:  # reading `port` raises ValueError for a malformed one
         raise ValueError
@@ -196,7 +196,7 @@ class Config:
 
     @property
     def unproven_per_address(self) -> int:
-        """Return how many connected clients of one address may not have logged in yet."""
+        """Return the limit of connections of one address that have not logged in yet."""
         return self.logins_per_address or self.connections_per_address // 10
 
     @property
@@ -261,7 +261,7 @@ def parse_database_url(url: str) -> dict[str, str]:
     try:
         found = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise ValueError from None  # the original may repeat a password
+        raise ValueError from None  # the original text may contain a password
     parameters = {name: str(value) for name, value in found.items() if value is not None}
     if not parameters.get("dbname"):
         raise ValueError

@@ -124,7 +124,7 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
     running = asyncio.create_task(client._main(asyncio.all_tasks()))
     client.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))
     client.post(ev.Started())
-    for hour in (1, 2, 3, *range(7, 25)):  # each until its end
+    for hour in (1, 2, 3, *range(7, 25)):  # run each hour to its end
         end, is_away = hour * HOUR_S, hour in {2, 3}
         is_old = 8 < hour <= 20
         loop.clock_error = timedelta(days={10: 3650, 12: -3650}.get(hour, 0))

@@ -43,7 +43,7 @@ class Guide:
         print(f"\n■ {title}")
         try:
             case(self)
-        except Exception as exc:  # noqa: BLE001 - the other cases run all the same
+        except Exception as exc:  # noqa: BLE001 - the other cases must still run
             self._fail(f"{case.__name__}: {exc}")
             traceback.print_exc()
 

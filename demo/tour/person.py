@@ -20,7 +20,7 @@ class Person:
         self._console = console
         self._browser: Any = mechanicalsoup.StatefulBrowser()
         self._browser.session.headers["Accept-Language"] = "ja"
-        self._browser.session.trust_env = False  # no proxy of the environment
+        self._browser.session.trust_env = False  # ignore proxies in the environment
         self._form: mechanicalsoup.Form | None = None
 
     def open(self, path: str) -> None:

@@ -1,1 +1,1 @@
-"""What several server processes share: the database and the wake-up bus."""
+"""The database and the wake-up bus, which several server processes share."""

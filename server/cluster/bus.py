@@ -37,7 +37,7 @@ UNLOCK = "unlock "
 UNLOCKED = "login.unlocked"
 """The action in the audit trail that means the same as `UNLOCK`."""
 LOOK_SECONDS = 1.0
-"""Interval at which a gateway on SQLite looks for changes of commands, in some microseconds."""
+"""Interval at which a gateway on SQLite looks for changes of commands; a look takes some µs."""
 
 woken = Signal()
 """Sent in this process, with `user_id`, after a change is committed to SQLite."""

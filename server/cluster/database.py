@@ -53,7 +53,7 @@ MIGRATION_LOCK = 7_166_207_100_244
 
 
 def parameters(settings: Config) -> dict[str, str]:
-    """Return the parameters of a connection to PostgreSQL: the address's, with our defaults."""
+    """Return the connection parameters of PostgreSQL: our defaults, overridden by the address."""
     return {**_DEFAULTS, **parse_database_url(settings.database)}
 
 
@@ -127,7 +127,7 @@ def check(settings: Config) -> None:
 
 
 def describe(settings: Config) -> str:
-    """Return which database the settings name, without any secret."""
+    """Return a description of the settings' database, without any secret."""
     if not settings.is_postgresql:
         return f"database {settings.database_path}"
     found = parameters(settings)
@@ -184,7 +184,7 @@ def one_line(exc: BaseException) -> str:
 
 
 def explain(exc: BaseException, settings: Config) -> str:
-    """Return the database's message, in whatever language it is, in one line and with a hint."""
+    """Return the database's message in one line with a hint. It may be in any language."""
     said = one_line(exc)
     if not settings.is_postgresql:
         return f"{settings.database_path}: the database cannot be used: {said}"

@@ -74,7 +74,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
     """Return a read-only connection. Raise StartError when the file does not exist."""
     if not path.is_file():
         raise StartError(f"{path}: there is no such file")
-    address = f"{path.absolute().as_uri()}?mode=rw"  # reading WAL writes to its files
+    address = f"{path.absolute().as_uri()}?mode=rw"  # WAL mode needs write access
     connection = sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)
     connection.execute("PRAGMA query_only=ON")
     return connection

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @on_database()
 def run(arguments: argparse.Namespace) -> None:
-    """Ask whether to go on and for the password, and set it. Raise StartError."""
+    """Ask for confirmation and for the password, and set the password. Raise StartError."""
     from server.console import passwords
 
     found = find_user(arguments.user)

@@ -73,7 +73,7 @@ def _keep(database: Path) -> Path:
     """Copy the database that will be replaced, and return the copy. Raise StartError."""
     with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
         try:
-            # Merge the side files. It fails while another process has the database open.
+            # Merge the side files; this fails while another process has the database open.
             connection.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.DatabaseError as exc:
             if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:

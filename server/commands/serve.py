@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 START_SECONDS = 30
 STOP_SECONDS = 5
 STOP_AT_LATEST_SECONDS = 30.0
-"""Longer than any statement may take. Only a hanging database delays a stop for so long: threads
-that wait for it cannot be stopped."""
+"""After this time, a stop kills the process. No statement takes so long, but threads that wait for
+a hanging database cannot be stopped."""
 BACKLOG = 128
 """Connections of browsers that the kernel queues. When no file descriptor is left, asyncio retries
 and logs this many times in a row; uvicorn's 2,048 would keep a core busy."""

@@ -1,4 +1,4 @@
-"""`users`: list accounts and users, rename, disable or enable one, unlock a user.
+"""`users`: list, rename, disable or enable accounts and users, and unlock a user.
 
 Each change has the same effect as in the console, but its audit event names no author.
 """

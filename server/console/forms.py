@@ -209,7 +209,7 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
             del self.fields["current_password"]
         else:
             del self.fields["late"]
-        if self.user.is_administrator:  # as in the manual
+        if self.user.is_administrator:  # the manual offers them no push
             for name in ("push", "device", "shown"):
                 del self.fields[name]
 

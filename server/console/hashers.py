@@ -106,7 +106,7 @@ class ScramSha256Hasher(BasePasswordHasher):
         return parse_verifier(encoded).iterations < self.iterations
 
     def harden_runtime(self, password: str, encoded: str) -> None:
-        """Spend the rounds that an older verifier lacks."""
+        """Compute the rounds that an older verifier lacks: all logins must take the same time."""
         verifier = parse_verifier(encoded)
         missing = self.iterations - verifier.iterations
         if missing > 0:

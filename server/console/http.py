@@ -88,7 +88,7 @@ class GuardedProtocol(H11Protocol):
             self._watch()
 
     def _is_one_too_many(self) -> bool:
-        """Return whether a limit is exceeded. With proxies, half of the places are for them."""
+        """Return whether a limit is exceeded. If there are proxies, half is reserved for them."""
         open_now = self._open.total()
         if is_trusted(self._address, self.trusted):
             return open_now > self.most

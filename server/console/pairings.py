@@ -90,7 +90,7 @@ def state_of(user: User, event: AuditEvent) -> State:
         return "connected"
     now, valid_for = clock.now(), timedelta(seconds=CODE_SECONDS)
     row = user.pairings.filter(device_id=device_id).order_by("-expires_at").first()
-    if row is None:  # deleted: a delivered row would stay longer
+    if row is None:  # the row was deleted before a delivery
         return "gone" if now < event.at + valid_for else "expired"
     if row.delivered_at is not None:
         return "to_confirm" if now < row.delivered_at + valid_for else "expired"

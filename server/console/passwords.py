@@ -82,7 +82,7 @@ def change_own(
     push_to: Collection[Device] = (),
     late: Collection[Device] = (),
 ) -> PasswordChange:
-    """Change `user`'s own password and push it to those of `push_to` that wait.
+    """Change `user`'s own password, and push it to the waiting devices in `push_to`.
 
     `user` must be as it was when the current password was checked, and is updated at the commit.
     Devices that are not the user's, blocked or not waiting are left out. Devices in `late` get the

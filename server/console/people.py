@@ -151,7 +151,7 @@ def disabled_with_account(account: Account) -> QuerySet[User]:
 def edit(user: User, *, display_name: str | None, role: str | None, by: User | None) -> None:
     """Set a user's name and role, where not None; record what has changed.
 
-    Raise User.DoesNotExist, or PermissionDenied, also when `by` changes the own role.
+    Raise User.DoesNotExist, or PermissionDenied, also when `by` would get another role.
     """
     with as_administrator(by, user.account_id):
         row = User.objects.select_for_update(no_key=True).get(pk=user.pk)

@@ -50,7 +50,7 @@ def repeatable(response: HttpResponse) -> HttpResponse:
 
 
 class ResubmissionMiddleware:
-    """Answer second sendings, after authentication and before the middleware that requires a login.
+    """Answer repeated forms; run after authentication and before logins are required.
 
     It cannot run later, because the first sending may have ended the second one's session.
     """
@@ -62,7 +62,7 @@ class ResubmissionMiddleware:
         response = self.get_response(request)
         key: bytes | None = getattr(request, "submission", None)
         if key is not None:
-            _keep(key, request, response, sender=request.sender)  # type: ignore[attr-defined]  # its pair
+            _keep(key, request, response, sender=request.sender)  # type: ignore[attr-defined]  # set with it
         return response
 
     def process_view(

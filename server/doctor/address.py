@@ -140,7 +140,7 @@ def _place(facts: Facts) -> tuple[str, int]:
 
 
 def _context(facts: Facts) -> ssl.SSLContext:
-    """Return a TLS context, without certificate checks if that step has failed."""
+    """Return a TLS context, without certificate checks if the certificate's step has failed."""
     context = ssl.create_default_context()
     if not facts.trusts_certificate:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -111,7 +111,7 @@ def disk(step: Step, facts: Facts) -> None:
 
 
 def services(step: Step, facts: Facts) -> None:
-    """Ask the console, the gateway and the metrics of this machine."""
+    """Check that console, gateway and metrics answer on this machine."""
     found, answers = facts.settings, {}
     if found.runs_console:
         answers["console"] = _is_served(step, found, "console", found.port)
@@ -134,7 +134,7 @@ def services(step: Step, facts: Facts) -> None:
 
 def _is_served(step: Step, settings: Config, what: str, port: int) -> bool:
     """Note what answers on a port, and return whether anything does."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is bound, to what is asked
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - bound address: address to ask
     host = here.get(settings.host, settings.host)
     status, body = _get(host, port, "/healthz")
     if not status:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 MAX_REFUSALS = 3
 """Refused passwords in a row after which the connection is closed."""
 NEW_DEVICE_SECONDS = 3600
-"""Seconds until a client may retry whose user has added too many devices."""
+"""Seconds until a client may retry when its user has added too many devices."""
 
 _accepted = {kind: metrics.logins.labels(kind) for kind in get_args(messages.PasswordKind)}
 

@@ -1,7 +1,7 @@
-"""HTTP before the frames: read one request, then answer it or accept the upgrade. No socket.
+"""Read the HTTP request before the frames; answer it or accept the upgrade. No socket here.
 
-websockets' `ServerProtocol` reads the request and checks the upgrade. It keeps the request, so
-it is dropped afterwards; a smaller object handles the frames.
+websockets' `ServerProtocol` reads the request and checks the upgrade. This object keeps the
+request, so it is dropped afterwards; a smaller object handles the frames.
 """
 
 from __future__ import annotations

@@ -30,11 +30,11 @@ RETRY_SECONDS = 1.0
 CHUNK = 1_000
 """Most rows that one transaction locks, so that logins do not wait long for them."""
 READY_SECONDS = 25.0
-"""How long after its last heartbeat the gateway still accepts clients."""
+"""Age of the last heartbeat from which on the gateway is not ready (`/readyz`)."""
 
 
 def default_name(port: int) -> str:
-    """Return the name of this machine's gateway on `port`, random when `port` is 0."""
+    """Return the name of this machine's gateway on `port`, with a random part if `port` is 0."""
     return f"{socket.gethostname()[:48]}:{port or secrets.token_hex(4)}"
 
 
@@ -44,7 +44,7 @@ class GatewayHeartbeat:
     def __init__(self, name: str, *, on_evicted: Callable[[], object]) -> None:
         """Store `on_evicted`, to call on the loop after other gateways have removed the row.
 
-        The other gateways have then marked its clients as not waiting.
+        The other gateways have then marked this gateway's clients as not waiting.
         """
         self._name = name
         self._on_evicted = on_evicted

@@ -1,7 +1,7 @@
 """Give new PCs a code to show, and send them the password that a user seals in the console.
 
-A PC waits here from its `pair` to the end of its connection, and so long its code is valid. Once a
-second, one query asks what the console has sealed for all the codes.
+A PC and its code stay here from the PC's `pair` to the end of its connection. Once a second, one
+query asks what the console has sealed for all the codes.
 """
 
 from __future__ import annotations

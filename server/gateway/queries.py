@@ -112,7 +112,7 @@ class PendingPush(Row, frozen=True, gc=False):
 
 
 class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
-    """The password that a login was accepted with. `since` identifies it among the user's."""
+    """The password of an accepted login. `since` identifies it among the user's passwords."""
 
     since: datetime
     password: PasswordKind
@@ -141,7 +141,7 @@ class DeviceState(Found, frozen=True, gc=False):
     """The oldest first."""
 
     def accepts(self, since: datetime) -> AcceptedLogin | None:
-        """Return the login that the password since `since` allows; None if it has expired."""
+        """Return the login that the password set at `since` allows; None if it has expired."""
         if since == self.password_changed_at:
             if not self.is_temporary:
                 return AcceptedLogin(since, "current", None)

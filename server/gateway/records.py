@@ -262,7 +262,7 @@ def restore_waiting(waits: Sequence[queries.WaitingDevice], *, gateway: str) -> 
 
 
 class OpenPairing(NamedTuple):
-    """A code and what a user has sealed for the PC that shows it; `sealed` is empty before."""
+    """The user and the sealed password for a PC that shows a code; `sealed` is empty at first."""
 
     change_id: str
     sealed: str

@@ -14,7 +14,7 @@ from server.gateway.connection import ClientConnection
 from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 OPENING, UNPROVEN, PROVEN = "opening", "unproven", "proven"
-"""What a connection counts as: without a request, without an accepted login, or with one."""
+"""Kinds of connections: no request yet, no accepted login yet, or at least one accepted login."""
 LOOKED_AT = 50
 """How many of an address's oldest connections are checked for one that may give way. Some of them
 show a code or wait for the database, and stay."""
@@ -118,7 +118,7 @@ class Registry:
     def join(
         self, connection: ClientConnection, device: WaitingDevice, accepted: AcceptedLogin
     ) -> ClientConnection | None:
-        """Note that a device waits on a connection. Return the older connection of the device."""
+        """Note that a device waits on a connection. Return its older connection, or None."""
         if connection.device is None and connection.counted_as is not None:
             self._count_as(connection, (PROVEN, connection.counted_as[1]))
         self._leave(connection)

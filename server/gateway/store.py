@@ -100,14 +100,14 @@ class Store:
             self._clearing = asyncio.create_task(self._clear())
 
     async def write(self, job: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Return what `job` returns on the thread for writes; it may be called twice."""
+        """Run `job` on the thread for writes, and return its result. It may be called twice."""
         work = partial(_run, job.__name__, partial(job, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._writes, work)
 
     async def read_states(
         self, asked: Sequence[tuple[int, str]]
     ) -> list[queries.DeviceState | None]:
-        """Return the states of devices, by user and device id; None for no such user.
+        """Return the states of devices, by user and device id; None for an unknown user.
 
         Raise DatabaseError.
         """

@@ -61,7 +61,7 @@ class Window:
 
 
 class Guesses:
-    """The counts that one login is subject to, the narrowest first."""
+    """The counts that apply to one login, the narrowest first."""
 
     def __init__(self, *counts: tuple[Window, str]) -> None:
         self._counts = counts

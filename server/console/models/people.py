@@ -30,7 +30,7 @@ class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> User:
         """Return the user of a typed name. Raise User.DoesNotExist."""
         name = normalise_name(username or "")
-        if not is_name(name):  # no query: PostgreSQL takes no NUL, and a name has 64 characters
+        if not is_name(name):  # no query: PostgreSQL refuses NUL, and such a name has no user
             raise User.DoesNotExist
         return self.get(username=name)
 

@@ -32,7 +32,7 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
     found = AuditEvent.objects.filter(subject=user, at__gt=clock.now() - RECORDED)
     events = list(found[:MAX_EVENTS])
     if not by.is_administrator:
-        for event in events:  # an administrator's address is not the user's business
+        for event in events:  # hide administrators' addresses from the user
             event.address = event.address if event.actor_id in {None, by.pk} else None
     others = [each.device.name for each in pcs if each.password == "old" and each is not pc]
     old_until, blocked_at = passwords.old_valid_until(user), pc.device.blocked_at
@@ -61,7 +61,7 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
 def _sent_to(user: User) -> set[int]:
     """Return the primary keys of the PCs that the current password was pushed to.
 
-    A PC may have the password without having proven it: the connection may have ended before.
+    A PC may have the password without proof, if its connection ended before the next login.
     """
     latest = user.password_changes.values("pk")[:1]
     return set(PushDelivery.objects.filter(change=latest).values_list("device_id", flat=True))

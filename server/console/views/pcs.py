@@ -36,7 +36,7 @@ def live_pcs(request: HttpRequest) -> HttpResponse:
 def pc_action(
     request: HttpRequest, device_pk: int, action: str, pk: int | None = None
 ) -> HttpResponseBase:
-    """Disconnect or allow the user's own PC; also remove a PC of an administrator's user."""
+    """Disconnect or allow an own PC; an administrator may remove PCs of other users, too."""
     by, (user, back) = user_of(request), whose(request, pk)
     device = get_object_or_404(Device, pk=device_pk, user=user)
     name = {"pc": device.name}

@@ -1,5 +1,5 @@
-{% load static %}// The smartphone page's service worker. Without a connection, it shows the page that console.js has
-// stored last, which says when that was.
+{% load static %}// The smartphone page's service worker. Without a connection, it shows the last page
+// that console.js has stored, with the time of that page.
 "use strict";
 const FILES = ["{% static 'console/console.css' %}", "{% static 'console/icon.svg' %}"];
 
