@@ -69,7 +69,7 @@ class Call:
     def give_up(self, title: str, message: str) -> int:
         """Print why the program ends. `run` also logs it, and shows it if a user gave the command.
 
-        At a sign-in to Windows, no one may be at the PC, and a window would wait for ever.
+        At a sign-in to Windows there may be no user at the PC, and a window would wait for ever.
         """
         if self.options.command == "run":
             from agent import dialogs, logs
@@ -89,7 +89,7 @@ class Call:
             return self.complain(self._(_CHANNEL_REASONS.get(reason, reason)))
 
     def ask(self, request: Request, timeout_s: float = ANSWER_S) -> Request | None:
-        """Return the running client's answer, None when none runs. Raise NoAnswer."""
+        """Return the running client's answer, None when no client runs. Raise NoAnswer."""
         import asyncio
 
         from agent.desktop import open_channel
@@ -102,7 +102,7 @@ class Call:
             raise NoAnswer(str(exc)) from None
 
     def ask_or_be_the_client(self, request: Request) -> Request:
-        """Return the running client's answer; when none runs, be the client for this request.
+        """Return the running client's answer; if no client runs, be the client for this request.
 
         Raise NoAnswer, within ANSWER_S when the running client is frozen.
         """
@@ -115,7 +115,7 @@ class Call:
             try:
                 return desktop.run_once(request, self.settings, self.paths, self.translations)
             except ChannelBusy as exc:
-                # A client has just started, and will listen in a moment, or its channel is lost.
+                # A client has just started and will listen in a moment, or its channel is lost.
                 if monotonic() > end:
                     raise NoAnswer(str(exc)) from None
             sleep(0.1)
@@ -236,7 +236,7 @@ def _status(call: Call) -> int:
     if call.options.json:
         import json
 
-        call.say(json.dumps(answer["status"]))  # ASCII, whatever the code page
+        call.say(json.dumps(answer["status"]))  # ASCII, which fits every code page
     else:
         call.say(status_text(view, call.translations))
     return _STATUS_CODES.get(view.state, _NOT_CONNECTED)

@@ -120,7 +120,7 @@ def read_proxy(text: str, *, default_port: int | None = None) -> str:
 
 
 def without_login(proxy: str) -> str:
-    """Return the address that `read_proxy` has returned, or `system` or `none`, without login."""
+    """Return an address from `read_proxy`, or `system` or `none`, without its login."""
     scheme, separator, rest = proxy.partition("://")
     return scheme + separator + rest.rpartition("@")[2]
 

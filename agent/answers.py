@@ -34,7 +34,7 @@ class Answers:
     on_command: Callable[[Command], None]
 
     async def answer(self, request: Request) -> Request:
-        """Return the answer to one command: `ok` and, when that is false, `reason`."""
+        """Return the answer to one command: `ok`, and if `ok` is false, `reason`."""
         match request.get("command"):
             case "status":
                 return {"ok": True, "status": describe(self.look())}

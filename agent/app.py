@@ -196,7 +196,7 @@ class App:
         self.toasts.close()
 
     def answer(self, request: ports.Request) -> ports.Request:
-        """Answer a command as the control channel does, in a client that serves only this one."""
+        """Answer a command as the control channel does, in a client for this command only."""
         return self._runtime.begin(self._answers.answer(request)).result()
 
     def translate(self, translations: NullTranslations) -> None:
@@ -206,7 +206,7 @@ class App:
                 call_adapter(adapter.translate, translations)
 
     def refresh(self) -> None:
-        """Show the view again, because the settings in it have changed."""
+        """Show the view again. Called when its settings have changed."""
         self._show(self._runtime.view)
 
     @property
@@ -237,7 +237,7 @@ class App:
         return begun
 
     def end_pairing(self) -> None:
-        """Cancel the pairing, if one is under way."""
+        """Cancel the pairing that is under way, if any."""
         if (pairing := self._pairing) is not None:
             pairing.cancel()
 
@@ -247,7 +247,7 @@ class App:
             self._pairing = None
 
     def command(self, command: Command) -> None:
-        """Do what the user has picked from the tray. Any thread; never raises."""
+        """Do what the user has picked from the tray. Any thread may call this. Never raise."""
         call_adapter(self._command, command)
 
     def _command(self, command: Command) -> None:

@@ -39,7 +39,7 @@ PING_S, PONG_S = 20.0, 15.0  # seconds. A dead connection is noticed within thei
 PROBE_S = 5.0
 MAX_UNSENT_BYTES = 64 * 1024  # limit of unsent data, many times more than a client ever sends
 MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0  # from the server: each may cost a write to the disk
-MAX_INTERIM = 8  # answers of 100 to 199 before the real one. A server sends one or two of them.
+MAX_INTERIM = 8  # answers of 100 to 199 before the final answer. A server sends one or two.
 CLOSE_S = 3.0
 
 Emit = Callable[[ev.Event], None]
@@ -114,7 +114,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 async def open_connection(server: str, *, proxy: str | None, **more: Any) -> ClientConnection:
-    """Connect and upgrade, with `more` options. Raise InsecureAddress, or what `classify` takes."""
+    """Connect and upgrade, with `more` options. Raise InsecureAddress or what `classify` takes."""
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
         raise InsecureAddress

@@ -21,7 +21,7 @@ from agent.ports import ChannelBusy, ChannelEnds, ChannelError, Request
 log = getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024
-LINE_TIMEOUT_S = 10.0  # seconds that a peer may take to send a line, or to receive one
+LINE_TIMEOUT_S = 10.0  # seconds that a peer may take to send or to receive a line
 LAST_WORDS_S = 1.0  # seconds that the end of the client waits for answers under way
 MAX_CONNECTIONS = 16
 TURN_S = 0.5  # seconds between two attempts to claim a channel that will be free soon
@@ -131,7 +131,7 @@ def encode_line(message: Request) -> bytes:
 
 
 def decode_line(line: bytes) -> Request:
-    """Return the object in `line`. Raise ChannelError, which quotes nothing, if there is none."""
+    """Return the object in `line`. Raise ChannelError, without a quote, if `line` has no object."""
     try:
         message: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -36,8 +36,8 @@ def run(
 ) -> None:
     """Run the client in the tray until it quits.
 
-    `notices` are titles and texts, shown at the start. `at_sign_in` says that Windows starts it,
-    and not the user. Raise ChannelBusy when another client runs, and Defect.
+    `notices` are titles and texts, shown at the start. `at_sign_in` says that Windows
+    starts the client, and not the user. Raise ChannelBusy when another client runs, and Defect.
     """
     logs.set_up(paths.log_file, settings.log_level)
     log.info("coconowork client %s starts on %s", __version__, os_name())

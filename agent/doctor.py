@@ -281,7 +281,7 @@ class _Doctor:
                     case do.WriteVault(number):
                         events.append(ev.VaultWritten(number))
                     case do.Connect(number):
-                        if number > 1:  # the first one is open
+                        if number > 1:  # the first connection is open
                             await self.upgrade()
                         events.append(ev.Connected(number))
                     case do.Send(_, message) if self.connection is not None:

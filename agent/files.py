@@ -1,4 +1,4 @@
-"""Write a file so that there is always either the old one or the new one, for this user only."""
+"""Write a file so that either the old or the new file is always there, for this user only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def insist(work: Callable[[], T]) -> T:
             return work()
         except OSError as exc:
             number = getattr(exc, "winerror", None)
-            # `open` goes through the C library, which has one error for all three.
+            # `open` goes through the C library, which has one error for the first three.
             busy = number in _BUSY or (number is None and exc.errno == errno.EACCES)
             if sys.platform != "win32" or not busy or time.monotonic() >= end:
                 raise

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class WindowsEvent(Enum):
-    """The events for Windows' event log. A log record names one by `extra=event.extra`."""
+    """The events for Windows' event log. A log record names its event by `extra=event.extra`."""
 
     PASSWORD_RECEIVED = 1
     PASSWORD_REFUSED = 2
@@ -88,7 +88,7 @@ class PrivateFileHandler(logging.FileHandler):
         return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
 
     def _roll_over(self) -> None:
-        """Rename the files, the oldest first. Copy one that another program holds open."""
+        """Rename the files, the oldest first. Copy a file that another program holds open."""
         if self.stream is not None:
             self.stream.close()
             self.stream = None
@@ -99,7 +99,7 @@ class PrivateFileHandler(logging.FileHandler):
 
 
 class Console:
-    """Write lines to a stream. A line is lost when there is no stream, or the stream takes none.
+    """Write lines to a stream. A line is lost when there is no stream, or the stream takes no line.
 
     A paused terminal takes no line, nor does a closed pipe (`| head -1`). A full pipe may take a
     part of a line: then a thread waits for the rest, and the caller goes on.
@@ -129,7 +129,7 @@ class Console:
         )
         try:
             self._writer.start()
-        except RuntimeError:  # there is no thread for it
+        except RuntimeError:  # there is no thread left
             return False
         self._writer.join(LINE_S)
         return not self._writer.is_alive() and self._stream is not None

@@ -1,4 +1,4 @@
-"""Get a user's password by a code, for a PC that has none (docs/protocol.md).
+"""Get a user's password by a code, for a PC without a password (docs/protocol.md).
 
 A pairing has a connection of its own, and the machine learns nothing of it. Then the client logs in
 with the password as if the user had typed it here. All secrets are local to `receive_password`. So
@@ -146,7 +146,7 @@ def receive_at_terminal(
 async def log_in_by_code(
     server: str, settings: Settings, show: Show, *, ask: Ask, log_in: LogIn
 ) -> Reason | None:
-    """Receive a password, ask the person at the PC about its user, and log in with it.
+    """Receive a password, ask the person at the PC about its user, and log in with the password.
 
     Return why the password was not stored, None when it was. Raise PairingFailed.
     """

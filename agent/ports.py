@@ -38,7 +38,7 @@ def call_adapter(call: Callable[P, None], *arguments: P.args, **named: P.kwargs)
 
 
 class VaultError(AgentError):
-    """The keyring has failed. `reason` is one of the reasons VAULT_…."""
+    """The keyring has failed. `reason` is one of `Reason.VAULT_…`."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -57,7 +57,7 @@ class Vault(Protocol):
     """The OS keyring: one entry per identity. Calls block; make them off the loop."""
 
     def read(self, identity: Identity) -> Credentials | None:
-        """Return the entry, None when there is none. Raise VaultError."""
+        """Return the entry, None when there is no entry. Raise VaultError."""
 
     def write(self, identity: Identity, record: Credentials) -> None:
         """Replace the entry; durable on return, and no older copy is left. Raise VaultError."""

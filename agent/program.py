@@ -1,4 +1,4 @@
-"""The program as a process: the command that starts it, its heap, and what it hardens."""
+"""The program as a process: the command that starts it, its imports, its heap, its hardening."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def program() -> list[str]:
 
 
 def os_name() -> str:
-    """Return the system's name and version; not by `platform`, which runs `cmd /c ver`."""
+    """Return the system's name and version, without `platform`, which runs `cmd /c ver`."""
     if sys.platform == "win32":
         version = sys.getwindowsversion()
         if version.product_type != _WORKSTATION:

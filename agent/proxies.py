@@ -27,7 +27,7 @@ _POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings
 
 
 def scripted_proxies(url: str, config: tuple[bool, str | None] | None = None) -> str | None:
-    """Return the proxies for `url` as `host:port;host:port`, empty for none. It may take seconds.
+    """Return the proxies for `url` as `host:port;host:port`, empty for none. This may take seconds.
 
     None: the user has switched on neither detection nor a script, or they fail. `config` replaces
     the user's settings: whether to detect, and the script's URL.
@@ -58,7 +58,7 @@ def find_proxies(
     registry: Registry = read_registry,
     scripted: Callable[[str], str | None] = scripted_proxies,
 ) -> list[str | None]:
-    """Return the proxies for `server`, the first to try first. It blocks: call it off the loop.
+    """Return the proxies for `server`, in the order to try. The call blocks: make it off the loop.
 
     None in the list is the way without a proxy; the list is never empty. `setting` is `system`,
     `none` or an address from `read_proxy`. Raise BadProxy with the place of the bad address.

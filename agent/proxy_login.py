@@ -30,7 +30,7 @@ The call blocks while Windows asks a domain controller: call it off the loop.
 
 
 def windows_login(scheme: str, host: str) -> LogIn | None:
-    """Return the login of this Windows user; None on Linux, and when Windows has no such scheme."""
+    """Return a login as this Windows user; None on Linux, and when Windows has no such scheme."""
     if sys.platform != "win32":
         return None
     import pywintypes

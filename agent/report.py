@@ -33,7 +33,7 @@ def describe(view: View) -> dict[str, Any]:
 
 
 def view_of(status: object) -> View:
-    """Return the view that `describe` was given. Raise ValueError for anything else."""
+    """Return the view that `describe` was given. Raise ValueError for other data."""
     said = msgspec.convert(status, dict[str, Any])
     return msgspec.convert({key: each for key, each in said.items() if each is not None}, View)
 

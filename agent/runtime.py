@@ -81,8 +81,8 @@ class Runtime:
     """Run one machine: `start`, then `post` from any thread, then `join`.
 
     The loop ends after a Quit effect, or at a defect; then it calls `quit`. `tell` performs an
-    effect about a notification or a window. The loop's thread calls all but `save_…`, so
-    they must not block.
+    effect about a notification or a window. The loop's thread calls all functions but
+    `save_…`, so they must not block.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Runtime:
                     await asyncio.gather(self.saver.all_written(), self._vault_calls.changes_made())
             with self._ending:
                 self._ended = True
-            await asyncio.sleep(0)  # what was handed over until now becomes a task
+            await asyncio.sleep(0)  # work that was handed over until now becomes a task
             await _cancel({task for _, task in self._connections.values()})
             # Last, so that `leave` returns after the end of the connections.
             await _cancel(asyncio.all_tasks() - not_ours - {asyncio.current_task()})

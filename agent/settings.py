@@ -166,7 +166,7 @@ def keep_copy(paths: Paths) -> None:
 
 
 def set_aside(paths: Paths) -> tuple[Path, bool]:
-    """Rename the broken file; return its new path, and whether the copy has replaced it.
+    """Rename the broken file; return its new path, and whether the copy has taken its place.
 
     A file that is too large is cut off. Raise OSError, and then the broken file is where it was.
     """
@@ -181,7 +181,7 @@ def set_aside(paths: Paths) -> tuple[Path, bool]:
 
 
 def _good_copy(paths: Paths) -> bytes | None:
-    """Return the copy's content, None when it is missing or broken itself."""
+    """Return the copy's content, None when the copy is missing or broken."""
     try:
         data = read_file(copy_of(paths), MAX_BYTES)
         tomllib.loads(data.decode("utf-8-sig"))
@@ -196,7 +196,7 @@ def normalise_user(text: str, translate: Translate = str) -> str:
 
 
 def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield the values of `key` under HKLM, then HKCU, that can be read; nothing on Linux."""
+    """Yield the whole name and the values of `key` in HKLM, then HKCU; nothing on Linux."""
     if sys.platform != "win32":
         return
     import winreg
@@ -307,7 +307,7 @@ def _read(paths: Paths, translate: Translate) -> tuple[str, dict[str, Any]]:
         if len(data) > MAX_BYTES:
             problem = N_("{file}: the file is too large.")
         elif not data and copy_of(paths).exists():
-            # The client never writes an empty file: some disks leave one after a power cut.
+            # Some disks leave an empty file after a power cut. The client never writes one.
             problem = N_("{file}: the file is empty.")
         else:
             # Windows' editors put a byte order mark in front of UTF-8.

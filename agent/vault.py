@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_COPIES = 8  # entries to delete: a Secret Service can hold several of one name
+MAX_COPIES = 8  # entries to delete: a Secret Service can hold several with one name
 
 _LOCKED_ERRORS = {"LockedException", "PromptDismissedException"}
 _MISSING_ERRORS = {"SecretServiceNotAvailableException", "ItemNotFoundException"}
@@ -89,8 +89,8 @@ class KeyringVault:
 def service_name(identity: Identity) -> str:
     """Return the entry's name, as the platform's own tools show it.
 
-    The name holds user and server, because WinVaultKeyring mixes up two users of one name. It holds
-    a digest, because Windows ignores the case of letters in a name.
+    The name holds user and server, because WinVaultKeyring mixes up two users of one name. It also
+    holds a digest, because Windows ignores the case of letters in a name.
     """
     digest = hashlib.sha256(f"{identity.server}\n{identity.user}".encode()).hexdigest()[:8]
     return f"coconowork client: {identity.user} on {identity.server} ({digest})"
@@ -113,7 +113,7 @@ def _make_way(backend: KeyringBackend, identity: Identity) -> None:
     except VaultError:
         log.warning("replacing a keyring entry that cannot be read")
     except UnicodeDecodeError:
-        # WinVaultKeyring copies an entry before it replaces it, and would fail on this one.
+        # WinVaultKeyring copies an entry before it replaces it, and would fail on this entry.
         log.warning("removing a keyring entry that cannot be read")
         _delete(backend, service_name(identity), identity.user)
 

@@ -1,6 +1,6 @@
 """Call the vault for the machine, from the event loop, each call with a deadline.
 
-How it works: calls are made one after the other, in the order in which they were asked for, each on
+How it works: calls are made one after the other, in the order of the requests, each on
 a daemon thread of its own. A call that does not return in time is reported as a VaultError with
 VAULT_NO_ANSWER, and its thread is abandoned: it goes on, and neither the next call nor the end of
 the program waits for it. While MAX_ABANDONED threads hang, every call fails at once.
@@ -33,7 +33,7 @@ MAX_ABANDONED = 3
 
 
 class VaultCalls:
-    """Make the calls of `agent.ports.Vault` on the loop. Each raises VaultError.
+    """Make the calls of `agent.ports.Vault` on the loop. Each call raises VaultError.
 
     `moved` has two identities when policy has changed the server's address. Until `move`, a
     read of the second falls back to the first, so that a wrong address leaves no copy behind.
@@ -80,9 +80,9 @@ class VaultCalls:
         return found
 
     async def move(self, former: Identity, identity: Identity) -> None:
-        """Move the entry to the new identity. Called after a login with it."""
+        """Move the entry to the new identity. Called after a login with that identity."""
 
-        def work() -> None:  # as one call, so that no other write comes between
+        def work() -> None:  # one call, so that no other write comes between the steps
             found = self._vault.read(former)
             if found is not None and self._vault.read(identity) is None:
                 self._vault.write(identity, found)

@@ -74,7 +74,7 @@ class Product:
 
 
 def require_tools(*more: str) -> None:
-    """Raise BuildError when a program that builds, or one of `more`, is not installed."""
+    """Raise BuildError when a program for the build, or a program in `more`, is not installed."""
     if missing := [tool for tool in (*_TOOLS, *more) if shutil.which(tool) is None]:
         raise BuildError(f"Not on this machine: {', '.join(missing)} (.ci/packages windows)")
 

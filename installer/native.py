@@ -35,7 +35,7 @@ def try_setup(setup: Path) -> None:
     _expect(0, str(setup), "/S", "/SERVER=gw.example.com", "/NOAUTOSTART")
     _expect(NOT_RUNNING, str(folder / f"{NAME}.com"), "status")
     _expect(0, str(folder / "uninstall.exe"), "/S")
-    # The uninstaller starts a copy of itself, which does the work, and ends at once.
+    # The uninstaller ends at once, after it has started a copy of itself that does the work.
     deadline = time.monotonic() + 60
     while folder.exists():
         if time.monotonic() > deadline:

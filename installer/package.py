@@ -35,9 +35,9 @@ _LAUNCH_CONDITIONS = {
     ),
     f"Installed OR NOT ({' OR '.join(_BAD_SERVERS)})": "This address cannot be used: [SERVER]",
 }
-"""When Windows Installer refuses to begin, and what it says. msibuild takes ASCII only."""
+"""Conditions for Windows Installer to begin, each with its refusal. msibuild takes ASCII only."""
 _SYSTEM = "[System64Folder]"
-"""Programs are named with their folder: the working directory may be one that users write to."""
+"""Programs are named with their folder: users may be able to write to the working directory."""
 _SET_GUARD_ASIDE = (
     rf'"{_SYSTEM}cmd.exe" /c del /q "[INSTALLDIR]guard-*.old" &'
     rf' move /y "[INSTALLDIR]{GUARD}" "[INSTALLDIR]guard-%RANDOM%.old" && ('

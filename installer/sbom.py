@@ -25,9 +25,9 @@ INTERPRETER = (
     ("libffi", "MIT", "libffi-8.dll"),
     ("zlib", "Zlib", "zlib1.dll"),
 )
-"""What the interpreter consists of: name, licence and DLL. The DLL states its version."""
+"""The interpreter's parts: name, licence and DLL. The DLL states the version."""
 LIBFFI = "3.4.4"
-"""The version in CPython 3.11 to 3.13; libffi's DLL does not state it."""
+"""libffi's version in CPython 3.11 to 3.13; its DLL does not state the version."""
 
 
 def requirements() -> Iterator[tuple[str, str, list[str]]]:
@@ -47,7 +47,7 @@ def installed(site_packages: Path) -> dict[str, Distribution]:
 
 
 def license_of(package: Distribution) -> str:
-    """Return the licence that a package states, as an SPDX expression where it has one."""
+    """Return the licence that a package states, as an SPDX expression if the package has one."""
     about = package.metadata
     if "License-Expression" in about:
         return about["License-Expression"]

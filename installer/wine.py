@@ -14,7 +14,7 @@ NOTES = ("it looks like wine32", "multiarch needs to be", 'execute "dpkg', "apt-
 
 @dataclass(frozen=True)
 class Finished:
-    """The result of a Windows program. `code` is -1 when it took too long and was killed."""
+    """The result of a Windows program. `code` is -1 for a program killed after its time."""
 
     code: int
     output: str
@@ -33,7 +33,7 @@ class Wine:
         self.drive_c = prefix / "drive_c"
         self.environment = {
             "PATH": os.environ["PATH"],
-            # Wine links the user's folders to the home directory: give it one beside the prefix.
+            # Wine links the user's folders to the home directory: give Wine one beside the prefix.
             "HOME": str(prefix.parent / f"{prefix.name}-home"),
             "WINEPREFIX": str(prefix),
             "WINEDEBUG": "-all",

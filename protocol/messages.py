@@ -34,7 +34,7 @@ PasswordKind = Literal["current", "old"]
 Farewell = Literal["sleep", "shutdown", "sign_out", "update", "quit"]
 """Why a client leaves: the reason in its close frame (docs/protocol.md)."""
 CODE_CHARS = "23456789BCDFGHJKMNPQRSTVWXYZ"
-"""The characters of a pairing code: no vowels, which make words, and none that look alike."""
+"""The characters of a pairing code: no vowels, which make words, and no similar ones."""
 
 
 class MessageError(Exception):

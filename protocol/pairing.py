@@ -1,4 +1,4 @@
-"""The code that a new PC shows, and the words by which its user knows that the PC is the right one.
+"""The code that a new PC shows, and the words by which its user recognises the PC.
 
 A PC without a password asks the gateway for a code (`messages.Pair`). The user types the code into
 the console. The console shows name and words of the PC that got this code; the PC shows the words
@@ -28,7 +28,7 @@ class Word(NamedTuple):
 
 
 def parse_code(typed: str) -> str | None:
-    """Return the code that a person has typed, in any case, width and grouping; None if not one."""
+    """Return the code that a person has typed, in any case, width and grouping, or None."""
     text = normalise_name(typed).replace("ー", "-")  # what a Japanese keyboard types for a hyphen
     code = "".join(char for char in text.upper() if char.isalnum())
     is_code = len(code) == CODE_LENGTH and set(code) <= set(CODE_CHARS)

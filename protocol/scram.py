@@ -90,7 +90,7 @@ class Verifier:
         return self.salt == other.salt and self.iterations == other.iterations
 
     def same_password(self, other: Verifier) -> bool:
-        """Return whether both are of one password. They must share the salt, else False."""
+        """Return whether both have one password. Verifiers with different salts give False."""
         return self.shares_salt(other) and hmac.compare_digest(self.stored_key, other.stored_key)
 
 
@@ -173,7 +173,7 @@ class ClientLogin:
             raise MalformedMessage("malformed challenge")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise MalformedMessage("a challenge for another login")
-        # Nine digits are more than enough; int() takes time that grows with the square of them.
+        # Nine digits are more than enough; int() takes time that grows with their square.
         digits = count.isascii() and count.isdecimal() and len(count) <= 9 and count[0] != "0"
         if not digits or not MIN_ITERATIONS <= int(count) <= MAX_ITERATIONS:
             raise MalformedMessage("unsafe iteration count")
@@ -227,7 +227,7 @@ class ServerLogin:
         self._until_final = f"{first.bare},{self.challenge},"
 
     def check(self, client_final: str) -> tuple[int, str] | None:
-        """Return the index of the verifier that the proof fits, and server-final; None if none.
+        """Return the index of the verifier that the proof fits, and server-final; else None.
 
         Raise MalformedMessage when `client_final` is no answer to the challenge.
         """

@@ -26,7 +26,7 @@ from protocol.messages import (
 
 
 class SealError(Exception):
-    """A sealed password cannot be made or opened. The text quotes nothing of it."""
+    """A sealed password cannot be made or opened. The text quotes no secret."""
 
 
 def new_device_key() -> str:

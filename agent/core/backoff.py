@@ -8,7 +8,7 @@ _SOON, _LATER = (3.0, 300.0), (60.0, 1800.0)
 """The first span of delays and the longest one, in seconds. `_LATER` is for failures that a person
 has to repair."""
 _RARELY = {Reason.SUPERSEDED, Reason.PROXY_LOGIN}
-"""Two programs with one key must not fight; wrong logins at a proxy can lock a Windows account."""
+"""Retried slowly: two PCs with one key would fight, and a proxy can lock a Windows account."""
 _RARELY_S = 300.0
 _FLOOR = 0.1  # a delay is at least this part of its span, so that no client comes back at once
 

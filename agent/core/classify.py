@@ -25,7 +25,7 @@ _BY_STATUS = {
 }  # fmt: skip
 _SOCKS_BEHIND = {1, 3, 4, 5, 6, 91}
 """RFC 1928: general failure, network or host unreachable, connection refused, TTL expired. SOCKS 4
-has one code, 91, for all of them."""
+has one code, 91, for all these failures."""
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 """OpenSSL's words for an answer that is not TLS at all."""
 _TLS_VERSIONS = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "INSUFFICIENT_SECURITY")
@@ -112,7 +112,7 @@ def _answered(response: Response) -> Failure:
 
 
 def _tls(word: str) -> Reason:
-    """Return the reason for an error of TLS, from OpenSSL's word for it."""
+    """Return the reason for an error of TLS, by OpenSSL's word for the error."""
     if word in _NOT_TLS:
         return Reason.NOT_A_GATEWAY
     if any(each in word for each in _TLS_VERSIONS):

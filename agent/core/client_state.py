@@ -61,7 +61,7 @@ class ClientState:
         self.warnings = PasswordWarnings(self.account, self.emit)
         self.state = TABLE.first
         self.why = "start"  # the reason of the last change of the state, for the log
-        self.failure: Failure | None = None  # what is wrong; None when nothing is
+        self.failure: Failure | None = None  # what is wrong, if anything
         self.next_try_at: datetime | None = None
         self.tries = 0  # failures in a row
         self._failed_at = 0.0
@@ -206,7 +206,7 @@ class ClientState:
     # --- passwords: accepted, refused, typed, pushed
 
     def on_accepted(self, kind: Kind, welcome: msg.Welcome) -> None:
-        """Go on after the server has proved itself and accepted a password."""
+        """Go on after the server has accepted a password and proved that it knows the verifier."""
         vault, typed = self.vault, self.change.typed
         if self._accepted_at is None:
             self._accepted_at = self.now.steady
@@ -339,7 +339,7 @@ class ClientState:
             self.change.keep_push(push, newest=False)
 
     def take_push(self) -> bool:
-        """Go on with the push that waits. Return whether there was one."""
+        """Go on with the push that waits. Return whether a push did wait."""
         push = self.change.take_push()
         if push is not None:
             self.on_push(push)

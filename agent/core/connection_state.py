@@ -1,10 +1,10 @@
 """The connection to the server, and the login on it.
 
-There is at most one connection. Connections are numbered, so that the late events of an earlier one
-can be told apart; number 0 means that there is none. A login runs through three phases, each of
-which waits for an answer: the server's challenge, the key derivation on another thread, and the
-server's welcome. A logged-in connection can log in again: the accepted login stays in force until
-the next one is accepted.
+There is at most one connection. Connections are numbered, so that late events of an earlier
+connection can be told apart; number 0 means that there is no connection. A login runs through three
+phases. Each phase waits for an answer: the server's challenge, the key derivation on another
+thread, and the server's welcome. A logged-in connection can log in again: the accepted login stays
+in force until the next login is accepted.
 
 One timer guards every phase that waits for an answer. When it fires, the machine closes the
 connection.
@@ -85,7 +85,7 @@ class ConnectionState:
         self._emit = emit
         self._refusals = 0
         self._keys: Keys | None = None
-        self.opened = 0  # connections opened so far: the number of the newest one
+        self.opened = 0  # connections opened so far; also the newest connection's number
         self.phase = Phase.NONE
         self.number = 0
         self.identity = NO_IDENTITY
@@ -98,7 +98,7 @@ class ConnectionState:
 
     @property
     def awaits_answer(self) -> bool:
-        """Return whether this phase waits for an answer, and so has the timer."""
+        """Return whether this phase waits for an answer, with the timer set."""
         return self.phase is Phase.CONNECTING or self.attempt is not None
 
     def open(self, identity: Identity) -> None:
@@ -118,7 +118,7 @@ class ConnectionState:
         self.number = 0
 
     def close(self, farewell: msg.Farewell | None) -> None:
-        """Close the connection, or do nothing when there is none."""
+        """Close the connection, if there is one."""
         if self.number:
             self._emit(do.Disconnect(self.number, farewell))
         if self.phase is not Phase.NONE:
@@ -152,7 +152,7 @@ class ConnectionState:
         self._end_attempt()
 
     def on_refused(self) -> bool:
-        """End the refused login. Return whether the server takes another one on this connection."""
+        """End the refused login. Return whether the server allows another login here."""
         self._go("another password refused" if self.accepted else "password refused")
         self._refusals += 1
         self._end_attempt()

@@ -94,7 +94,7 @@ class CredentialCache:
         self._numbers = itertools.count(1)
         self._requests: dict[int, VaultRequest] = {}
         self._late_read: VaultRequest | None = None
-        """A read that was given up, and that no later request has made out of date."""
+        """A read that was given up, and whose late answer would still be up to date."""
         self.knowledge = Knowledge.ABSENT if account.identity == NO_IDENTITY else Knowledge.UNREAD
         self.credentials: Credentials | None = None
         self.keys: Keys | None = None
@@ -119,7 +119,7 @@ class CredentialCache:
 
     @property
     def refusal(self) -> Refusal | None:
-        """Return why every known password was refused; None when there is one to try."""
+        """Return why every known password was refused; None when a password can be tried."""
         credentials = self.credentials
         return credentials.refused if credentials and not credentials.usable() else None
 
@@ -221,7 +221,7 @@ class CredentialCache:
         return request
 
     def on_read(self, credentials: Credentials | None) -> None:
-        """Take over what the vault holds, marked with what is known of refused passwords."""
+        """Take over the credentials that the vault holds, and mark the refused passwords."""
         self.go("no entry found" if credentials is None else "entry found")
         self._replace(credentials)
         if credentials is not None and credentials.is_copied_to(self._machine):

@@ -19,7 +19,7 @@ Refusal = Literal["credentials", "expired"]
 
 
 class CredentialsError(Exception):
-    """The vault's entry is not one of this program, or a vault cannot hold it."""
+    """The entry in the vault is not from this program, or no vault can hold the entry."""
 
 
 class Identity(msgspec.Struct, frozen=True, order=True):
@@ -37,7 +37,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     change_id: str
     password: str
-    refused: bool = False  # the server has refused it, so it is never sent again automatically
+    refused: bool = False  # by the server; then the password is never sent again automatically
 
     def __repr__(self) -> str:
         return f"Pending(change_id={self.change_id!r})"
@@ -60,7 +60,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return "" not in {machine, self.machine} and machine != self.machine
 
     def usable(self) -> list[str]:
-        """Return the passwords that the server has not refused, a pushed one first."""
+        """Return the passwords that the server has not refused, a pushed password first."""
         pushed = [self.pending.password] if self.pending and not self.pending.refused else []
         return pushed if self.refused else [*pushed, self.password]
 

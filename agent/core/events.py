@@ -106,7 +106,7 @@ class ProofReady(Event, frozen=True):
 
 
 class ProofRefused(Event, frozen=True):
-    """The server's challenge is one that a client must not answer."""
+    """A client must not answer the server's challenge."""
 
     connection: int
     failure: Failure

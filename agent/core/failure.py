@@ -84,7 +84,7 @@ class Failure:
 
     @property
     def may_end_with_network(self) -> bool:
-        """Return whether to try at once on another network, or on the same one after a sleep."""
+        """Return whether to try at once after a change of the network, or after a sleep."""
         return self.may_end_soon or self.reason in _OF_THE_NETWORK
 
 

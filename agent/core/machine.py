@@ -77,7 +77,7 @@ class Machine(ClientState):
         return self.emit.take()
 
     def view(self, now: Instant) -> View:
-        """Return what to show. It holds no secret."""
+        """Return the state to show, without a secret."""
         identity = self.change.typed.identity if self.change.typed else self.account.identity
         in_use, newest = self.state in IN_USE, self.newest
         return View(

@@ -88,7 +88,7 @@ class PasswordChange:
     # --- typed
 
     def on_requested(self, event: LoginRequested) -> None:
-        """Queue a user's request. Refuse it when there is one, or when no vault can hold it."""
+        """Queue a user's request. Refuse it when a request is open, or no vault can hold it."""
         if self.typed is not None or self._waiting_request is not None:
             self._emit(do.Reply(event.request, Reason.BUSY))
             return
@@ -136,7 +136,7 @@ class PasswordChange:
             self._waiting_push = push
 
     def take_push(self) -> msg.PasswordChanged | None:
-        """Return the push that waits; None when there is none, or when a user's request waits."""
+        """Return the push that waits, if any; None also when a user's request waits."""
         if self._waiting_request is not None:
             return None
         push, self._waiting_push = self._waiting_push, None
@@ -150,7 +150,7 @@ class PasswordChange:
     # --- both
 
     def on_proved(self) -> None:
-        """Note that the server has accepted the password. A typed one replaces an earlier push."""
+        """Note that the server has accepted the password. A typed password replaces a push."""
         self.go("server accepted it")
         if self.typed is not None:
             self._waiting_push = None

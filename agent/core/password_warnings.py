@@ -93,7 +93,7 @@ class PasswordWarnings:
         self._emit(do.StartTimer(Timer.WARNING, DECIDE_S))
 
     def wait_for_push(self) -> None:
-        """Give the server PUSH_S seconds to push the new password to a client with an old one."""
+        """Give the server PUSH_S seconds to push the new password, if a warning is due."""
         if self.state is Warned.DUE:
             self._emit(do.StartTimer(Timer.WARNING, PUSH_S))
 
@@ -160,7 +160,7 @@ class PasswordWarnings:
         self._emit(do.WithdrawWarning(), do.StopTimer(Timer.TOAST), do.StopTimer(Timer.WARNING))
 
     def ask(self, reason: Reason | None) -> None:
-        """Tell the user once per sign-in that a password is needed; None: none is stored."""
+        """Tell the user once per sign-in that a password is needed; None: no password is stored."""
         needed, before = do.AskForPassword(reason), self._needed
         self._needed, self._days = needed, None
         done = self._account.saved_state.asked_session == self._session

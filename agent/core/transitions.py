@@ -29,7 +29,7 @@ class Table(Generic[S]):
         anywhere: Mapping[str, S],
         last: S | None = None,
     ) -> None:
-        """Spell out the rows: a tuple of states in a row means each of them.
+        """Spell out the rows: a tuple of states in a row means each of these states.
 
         `anywhere` has the triggers that lead to one state from every state but `last`.
         """
@@ -43,7 +43,7 @@ class Table(Generic[S]):
                 self.rows[state, trigger] = target
 
     def next(self, state: S, trigger: str) -> S:
-        """Return the state after `trigger`. Raise IllegalTransition when the table has none."""
+        """Return the state after `trigger`. Raise IllegalTransition when there is no such row."""
         try:
             return self.rows[state, trigger]
         except KeyError:

@@ -127,7 +127,7 @@ def status(view: View, _: Translate) -> str:
 
 
 def days_left(view: View, translations: NullTranslations) -> list[str]:
-    """Return a line that says how long the old password is valid; none while it is current."""
+    """Return a line on how long the old password is valid; no line while it is current."""
     left = view.days_left
     if left is None:
         return [translations.gettext("The old password has ended")] if view.valid_until else []
@@ -140,7 +140,7 @@ def days_left(view: View, translations: NullTranslations) -> list[str]:
 
 
 def newer(view: View, _: Translate) -> list[str]:
-    """Return a line that says that a newer version is available, if there is one."""
+    """Return a line that says that a newer version is available, or no line."""
     if view.newer is None:
         return []
     return [_("A newer version is available: {version}").format(version=view.newer.version)]
@@ -215,7 +215,7 @@ def warning(days: int, last_day: date, translations: NullTranslations) -> tuple[
 
 
 def password_needed(reason: Reason | None, _: Translate) -> tuple[str, str]:
-    """Return title and text of the notice that asks for a password. None: none is stored."""
+    """Return title and text of the notice that asks for a password. None: no password is stored."""
     if reason is None:
         return _("Password needed"), _("No password is stored. Log in, so that this PC can wait.")
     return _("Password needed"), "\n".join(trouble(reason, _))

@@ -143,7 +143,7 @@ class PipeError(Exception):
 
 
 def encode(message: FromClient | FromDialog) -> bytes:
-    """Return the message as one line."""
+    """Return the message as a line of JSON."""
     return msgspec.json.encode(message) + b"\n"
 
 

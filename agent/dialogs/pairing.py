@@ -1,7 +1,7 @@
 """The codes of one log-in window, on the client's side of the pipe.
 
 Each code is an attempt. Reports of an attempt after its end are dropped. So a window that
-asks for another code never shows the one before it, and a closed window leaves nothing behind.
+asks for another code never shows the earlier code, and a closed window leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CodeAttempts:
     """Sends a message to the window."""
     _work: Future[Reason | None] | None = field(default=None, init=False)
     _agreed: Future[None] | None = field(default=None, init=False)
-    """Done when the person at the PC agrees; each attempt has its own."""
+    """Done when the person at the PC agrees; each attempt has a future of its own."""
 
     def begin(self, server: str) -> None:
         """Get a code from this server, in place of an earlier one."""

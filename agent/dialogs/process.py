@@ -17,7 +17,7 @@ from agent.program import CREATION_FLAGS, program_dir
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0
-MAX_WAITING = 100  # messages that may wait for a window; one that works leaves only a few
+MAX_WAITING = 100  # messages that may wait for a window; a working window leaves only a few
 
 _PASSED_ON = {
     "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
@@ -86,7 +86,7 @@ class WindowProcess:
         self._put(None)
 
     def _put(self, message: msg.FromClient | None) -> None:
-        """Queue a message; kill a window that does not read what it is sent."""
+        """Queue a message; kill a window that does not read its messages."""
         try:
             self._outgoing.put_nowait(message)
         except queue.Full:

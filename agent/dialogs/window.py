@@ -140,7 +140,7 @@ class Window:
         self._tell_screen_readers()  # last: a screen reader may have closed the window
 
     def _enter(self, event: tk.Event[tk.Misc]) -> None:
-        """Press the button that has the focus, else the window's default button."""
+        """Press the button that has the keyboard focus, else the window's default button."""
         if isinstance(event.widget, ttk.Button):
             event.widget.invoke()
         else:

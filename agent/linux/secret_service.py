@@ -48,7 +48,7 @@ class SecretServiceKeyring(Keyring):
         return collection
 
     def unlock(self, item: Any) -> None:
-        """Unlock a collection, or one item: some services lock items singly."""
+        """Unlock a collection, or one item: some services lock each item."""
         if item.is_locked():
             with self._asking():
                 if item.unlock() or item.is_locked():
@@ -56,7 +56,7 @@ class SecretServiceKeyring(Keyring):
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Guard a prompt to the user. Raise KeyringLocked within PROMPT_AGAIN_S of a failed one."""
+        """Guard a prompt. Raise KeyringLocked within PROMPT_AGAIN_S of a failed prompt."""
         if monotonic() < self._not_before:
             raise KeyringLocked("locked; the user was asked a short while ago")
         self._not_before = monotonic() + PROMPT_AGAIN_S

@@ -78,7 +78,7 @@ class PipeEnds:
     def names(self) -> list[str]:
         """Return the names that a client may have: the one in the lock file, and the fixed one.
 
-        The lock is not tried: to hold it for only a moment would keep a client from starting.
+        This does not try the lock: holding it for a moment would keep a client from starting.
         """
         with suppress(OSError), insist(lambda: self._lock_file.open("rb")) as file:
             name = file.read(len(PREFIX) + 2 * NAME_BYTES).decode("ascii", "replace")

@@ -1,7 +1,7 @@
 """Write to Windows' event log "Application", which administrators collect from many PCs.
 
 No file with descriptions is registered, so the Event Viewer shows the text after a sentence of its
-own, and programs find it as the event's only string.
+own, and programs find the text as the event's only string.
 """
 
 from __future__ import annotations

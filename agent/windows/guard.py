@@ -33,7 +33,7 @@ RESTART_NO_CRASH, RESTART_NO_HANG, RESTART_NO_REBOOT = 1, 2, 8
 def guarded(*, start: bool) -> Iterator[None]:
     """Have the client started again when it dies in the block, or the block raises.
 
-    `start` is false where the client is not to be guarded. Another client that runs already
+    `start` is false when the client is not to be guarded. Another client that runs already
     (ChannelBusy) is no reason to start this one again.
     """
     pipe = _take_over() or (_start() if start else None)
@@ -57,7 +57,7 @@ def guarded(*, start: bool) -> Iterator[None]:
 
 
 def _take_over() -> int | None:
-    """Return the pipe of the guard that has started this client, None when none has."""
+    """Return the pipe of the guard that has started this client, None when no guard has."""
     if (handle := os.environ.pop(HANDLE, None)) is None:
         return None
     os.set_handle_inheritable(int(handle), False)

@@ -126,7 +126,7 @@ class _Toast:
         self._shown_at: float | None = None
         self._over = False
         self._handle = 0
-        self._sent: list[tuple[int, Any]] = []  # what the task bar was told: icon, then balloon
+        self._sent: list[tuple[int, Any]] = []  # the messages to the task bar: icon, then balloon
 
     def withdraw(self) -> None:
         win32event.SetEvent(self._withdrawn)

@@ -204,7 +204,7 @@ def fill(target: Path) -> None:
 
 
 def assemble() -> Path:
-    """Return the folder with `python.exe`, assembled if there is none for these inputs yet."""
+    """Return the folder with `python.exe`; assemble it unless one exists for these inputs."""
     if sys.version_info[:2] != (3, 11):
         raise SystemExit("The standard library is taken from the Python that runs this: use 3.11.")
     BUILD.mkdir(exist_ok=True)

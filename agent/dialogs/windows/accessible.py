@@ -39,7 +39,7 @@ EVENT_STATE, EVENT_NAME, EVENT_VALUE = 0x800A, 0x800C, 0x800E
 NOTIFICATION_ACTION_COMPLETED, NOTIFICATION_ALL = 2, 2
 IACCESSIBLE = uuid.UUID("618736e0-3c3d-11cf-810c-00aa00389b71").bytes_le
 METHODS, ADD_REF, RELEASE = 28, 1, 2
-"""Number of IAccessible's methods, with IUnknown's and IDispatch's; places of two of them."""
+"""Number of IAccessible's methods, with IUnknown's and IDispatch's; places of these two."""
 PRESSED = {Role.BUTTON, Role.CHECK_BUTTON}
 GONE = Element(Role.STATIC_TEXT, "", state=State.INVISIBLE)
 
