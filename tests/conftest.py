@@ -20,7 +20,7 @@ import pytest
 from tests.support.pbkdf2 import derived_once
 
 NEEDS = {"keyring": ("dbus-daemon", "gnome-keyring-daemon"), "display": ("Xvfb", "xdotool")}
-"""Marker to the programs that its tests need."""
+"""For each marker, the programs that its tests need."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option

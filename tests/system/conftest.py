@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def environ(keyring_environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Yield this process's environment, which leads to the tests' keyring."""
+    """Yield this process's environment with the address of the tests' keyring."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keyring_environment.items():
             patch.setenv(name, value)
@@ -27,7 +27,7 @@ def environ(keyring_environment: dict[str, str]) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
-    """Yield a real Secret Service that one test may stop and lock, used by this process."""
+    """Yield a real Secret Service for this process, which the test may stop and lock."""
     from tests.support.own_keyring import started_keyring
 
     with started_keyring(tmp_path / "keyring", monkeypatch) as made:
@@ -45,7 +45,7 @@ def servers() -> Iterator[LoopThread]:
 
 @pytest.fixture
 def new_pc(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Pc]]:
-    """`new_pc(server)` returns a client that has logged in there and does not run."""
+    """`new_pc(server)` returns a client, not running, with a stored login for the server."""
     from tests.support.fake_gateway import PASSWORD
     from tests.support.pc import Pc, quit_all
 

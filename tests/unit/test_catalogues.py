@@ -57,7 +57,7 @@ STRAY_BLANK = re.compile(
     rf"[。、] +{JAPANESE.pattern}|{NUMBER} +{JAPANESE.pattern}"
     rf"|{JAPANESE.pattern} +{NUMBER}(?![\d.]* ?[A-Za-z])"
 )
-"""A blank that Japanese does not have: between sentences, and beside a number or a date."""
+"""A blank that Japanese text must not have: between sentences, or beside a number or date."""
 WITHOUT_JAPANESE = {"client": ["OK", "{user}({server})"], "console": ["、", "、", "PC", "OS"]}
 CATALOGUES = {"client": CLIENT, "console": CONSOLE}
 each_catalogue = pytest.mark.parametrize(

@@ -40,7 +40,7 @@ for package in packages:
             imported += 1
 print(imported)
 """
-"""Imports every module of some packages while the modules in the first argument are blocked."""
+"""A program that imports all modules of packages, with the modules in argument 1 blocked."""
 
 
 def _normalised(name: str) -> str:

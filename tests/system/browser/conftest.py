@@ -1,4 +1,4 @@
-"""A real server, and Chromium on its pages."""
+"""Fixtures of the browser's tests: a real server, and Chromium on its pages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Start a server of an account with a Japanese name."""
+    """Start a server with one account, whose name is Japanese."""
     installation = Installation(tmp_path_factory.mktemp("server") / "data")
     installation.create(
         account="株式会社ここな", user=ADMINISTRATOR, password=PASSWORD, name="総務 太郎"
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Run Chromium without a screen."""
+    """Run Chromium in headless mode."""
     if not Path(CHROMIUM).exists():
         pytest.skip("Debian package is missing: chromium")
     with sync_playwright() as playwright:
@@ -55,7 +55,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
-    """`new_page(language="ja", **context)`: a page in a fresh profile that must log no error."""
+    """`new_page(language="ja", **context)`: a page in a new profile, which must log no error."""
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 

@@ -16,10 +16,10 @@ LOOKS: dict[str, tuple[int, Literal["light", "dark"]]] = {
     "en": (1440, "light"),
     "ja": (360, "dark"),
 }
-"""The width and the colours of a language's pictures, and in which axe-core judges its pages."""
+"""For each language, the width and colours of its pictures and of the checks by axe-core."""
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SWEEP = (320, 360, 640, 768, 1000, 1280)
-"""Widths at which each page must fit, all but the first with text of twice the size as well."""
+"""Widths at which each page must fit, except for the first also with text of twice the size."""
 
 FOR_PAGES = {
     "home": 960, "home-administrator": 1100, "password": 960, "changed": 960, "users": 1100,
@@ -43,12 +43,12 @@ BROKEN = """() => {
   if (scrollWidth > innerWidth) found.push(`scrolls sideways: ${scrollWidth}`);
   return found;
 }"""
-"""Words that are broken letter by letter, and whether the page scrolls sideways."""
+"""Find words that are broken inside, and whether the page scrolls sideways."""
 
 BEYOND = """() => [...document.querySelectorAll("main *, header *")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth - 4 && e.closest(".skip") === null)
   .map((e) => e.outerHTML.slice(0, 90))"""
-"""What does not fit into the width of the window."""
+"""Find elements that do not fit into the window's width."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def shown(server: Server) -> Server:
 
 
 class Looker:
-    """Visits pages, has axe-core judge each, tries many widths, and takes their pictures."""
+    """Visits pages; checks each with axe-core and at many widths; takes screenshots."""
 
     def __init__(self, page: Page, words: Labels) -> None:
         self.page = page
@@ -92,13 +92,13 @@ class Looker:
             page.screenshot(path=picture, full_page=True)
 
     def follow(self, name: str, link: str) -> None:
-        """Choose the first link whose address ends so, and look at the page."""
+        """Click the first link whose address ends with `link`, and check the page."""
         with self.page.expect_navigation():
             self.page.locator(f"a[href$='/{link}/']").first.click()
         self.see(name)
 
     def fill(self, name: str, wait_for: str, **fields: str) -> None:
-        """Fill in the page's form, send it, and look at the page that has `wait_for`."""
+        """Fill in the page's form, send it, and check the page that contains `wait_for`."""
         for field, value in fields.items():
             self.page.locator(f"[name={field}]").fill(value)
         self.page.locator("main form button:not([type=button])").click()
@@ -108,7 +108,7 @@ class Looker:
 
 @pytest.mark.parametrize("words", [JA, EN], ids=["ja", "en"])
 def test_every_page(shown: Server, new_page: NewPage, words: Labels) -> None:
-    """axe-core finds nothing, and nothing reaches beyond the window."""
+    """On every page axe-core finds no fault, and no element is wider than the window."""
     problems = []
     for visit in (
         strangers_pages,
@@ -154,7 +154,7 @@ def users_pages(look: Looker, _: Server) -> None:
 
 
 def pages_of_a_new_pc(look: Looker, server: Server) -> None:
-    """In the console and on the smartphone page."""
+    """Check the pages of a new PC, in the console and on the smartphone page."""
     log_in(look.page, look.words, "tanaka")
     for prefix, path, digit in (("", "/pcs/new/", "2"), ("app-", "/app/new/", "3")):
         code = {"ja": "BCDF456", "en": "BCDF457"}[look.words.language] + digit
@@ -199,7 +199,7 @@ def administrators_pages(look: Looker, _: Server) -> None:
 
 
 def pages_of_a_change(look: Looker, server: Server) -> None:
-    """With one PC of each kind on the page of the result."""
+    """Check the pages of a change, with a PC in each state on the result's page."""
     name = f"look-{look.words.language}"
     pcs = ("PC-A waiting", "PC-B", "PC-C ended", "PC-D waiting")
     seed(server.installation, f"user {name}", *(f"device {name} {pc}" for pc in pcs))

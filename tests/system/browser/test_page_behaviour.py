@@ -1,4 +1,4 @@
-"""What only a browser shows: scripts, keyboard, languages, and pages without a script."""
+"""What only a browser can show: scripts, keyboard, languages, and pages without scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.polling import eventually
 
 
 def at_the_form(server: Server, new_page: NewPage, name: str, *pcs: str, **options: object) -> Page:
-    """Make a user with waiting PCs. Return the form of the password change, opened by the user."""
+    """Make a user with waiting PCs. Return the page with the form of a change, logged in."""
     seed(server.installation, f"user {name}", *(f"device {name} {pc} waiting" for pc in pcs))
     page = new_page("en", **options)
     log_in(page, EN, name)
@@ -29,9 +29,9 @@ def at_the_form(server: Server, new_page: NewPage, name: str, *pcs: str, **optio
 
 
 def test_language_and_shown_password(new_page: NewPage) -> None:
-    """The choice of language outlasts the page and beats the browser's wish.
+    """The chosen language is kept on later pages, and overrides the browser's.
 
-    The button's label, and nothing else, says what a click does to the password.
+    Only the label of the password's button says what a click does.
     """
     page = new_page("ja")
     page.goto("/password/rules/")
@@ -52,9 +52,9 @@ def test_language_and_shown_password(new_page: NewPage) -> None:
 
 
 def test_the_form_of_a_change(server: Server, new_page: NewPage) -> None:
-    """Its button is reached by Tab, and the focus is always to be seen.
+    """Tab reaches the form's button, and the focus is always visible.
 
-    In forced colours the switch's knob has another colour than the switch around it: disabled, on
+    In forced colours the switch's knob has another colour than its ground: when disabled, on
     and off. Once the session has ended elsewhere, the live part leads to the login page.
     """
     page = at_the_form(server, new_page, "keys")
@@ -95,7 +95,7 @@ def test_the_form_of_a_change(server: Server, new_page: NewPage) -> None:
 
 
 def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
-    """A PC that was unticked stays so, and a switch that was turned off, when another PC comes."""
+    """When another PC connects, an unticked PC stays unticked, and the switch stays off."""
     page = at_the_form(server, new_page, "chooser", "PC-A", "PC-B")
     switch = page.get_by_label(EN.push)
 
@@ -124,7 +124,7 @@ def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: Ne
 
 
 def test_without_a_script(server: Server, new_page: NewPage) -> None:
-    """The change works, and no button is there that would do nothing."""
+    """Without a script the change works, and no button is shown that needs a script."""
     page = at_the_form(server, new_page, "plain", java_script_enabled=False)
     expect(page.get_by_role("button", name="Show")).to_have_count(0)
     page.get_by_label(EN.current_password).fill(PASSWORD)
@@ -135,7 +135,7 @@ def test_without_a_script(server: Server, new_page: NewPage) -> None:
 
 @pytest.mark.parametrize("scripts", ["on", "off"])
 def test_import_and_save_the_passwords(server: Server, new_page: NewPage, scripts: str) -> None:
-    """The file of temporary passwords comes from the page itself, under our own policy."""
+    """The page itself has the file of temporary passwords, which the security policy allows."""
     name = f"imported-{scripts}"
     page = new_page("en", java_script_enabled=scripts == "on")
     log_in(page, EN, ADMINISTRATOR)
@@ -164,7 +164,7 @@ def test_import_and_save_the_passwords(server: Server, new_page: NewPage, script
 
 
 def test_a_new_pc_by_keyboard(server: Server, new_page: NewPage) -> None:
-    """The page shows the words that the PC has, and follows the PC until it has logged in."""
+    """The page shows the PC's words, and its state until the PC has logged in."""
     seed(server.installation, "user owner")
     page = new_page("ja")
     log_in(page, JA, "owner", path="/app/login/")
@@ -198,9 +198,9 @@ STORED = """async () => {
 
 
 def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None:
-    """Installed, it says what it last knew and when, from a copy without secrets.
+    """Offline, the installed app shows the last known state and its time, without secrets.
 
-    Chromium reads the manifest without complaint; log-out deletes the copy.
+    Chromium accepts the manifest; logging out deletes the stored copy.
     """
     pcs = ("device traveller PC-A waiting old", "device traveller PC-B")
     seed(server.installation, "user traveller", *pcs)
@@ -224,7 +224,7 @@ def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None
     page.context.set_offline(True)
     expect(notice).to_be_visible()  # on the open page
     page.goto("/app/")
-    expect(notice).to_be_visible()  # and opened again
+    expect(notice).to_be_visible()  # when opened again
     assert re.search(r"known at: \w+ \d+, 2\d{3}, ", page.locator("main").inner_text())
     expect(page.get_by_role("heading", name="PC-B")).to_be_visible()
     expect(page.get_by_text("12 days left")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The manual's procedures, word by word, in Chromium, with the real client on the other end."""
+"""The manual's procedures, step by step, in Chromium, with the real client."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def change(page: Page, words: Labels, new: str, *, current: str = "", push: bool
 
 
 def expect_switch(page: Page, words: Labels, *, on: bool) -> None:
-    """Wait for the switch to follow the client: on and changeable, or off and not."""
+    """Wait until the switch follows the client: on and enabled, or off and disabled."""
     switch = page.get_by_label(words.push)
     expect(switch).to_be_enabled(enabled=on, timeout=30_000)
     expect(switch).to_be_checked(checked=on)
 
 
 def leave_for(page: Page, path: str) -> None:
-    """Open `path`, also while the page's script reloads it because its session has ended."""
+    """Open `path`, even if the page's script reloads the page because the session has ended."""
     try:
         page.goto(path)
-    except Error:  # the browser drops one of two navigations
+    except Error:  # two navigations at once: one fails
         page.wait_for_load_state()
         page.goto(path)
 
@@ -53,7 +53,7 @@ def leave_for(page: Page, path: str) -> None:
 def test_general_user_changes_own_password(
     server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
-    """Temporary password; switch following the client; push on; smartphone; push off."""
+    """A user's steps: temporary password, switch, change with push, smartphone, without push."""
     name = f"own-{words.language}"
     seed(server.installation, f'user {name} "田中 一郎" must_change_password')
     page = new_page(words.language)
@@ -90,7 +90,7 @@ def test_general_user_changes_own_password(
     page.goto("/")
     expect(page.get_by_role("row").filter(has_text=words.days_left_30)).to_be_visible()
     expect(page.get_by_text(words.waiting, exact=True)).to_be_visible()
-    # Without a click: its next look at the PCs finds that the session has ended.
+    # Without a click: the page's next poll finds that the session has ended.
     expect(phone.get_by_role("button", name=words.log_in)).to_be_visible(timeout=30_000)
 
 
@@ -98,9 +98,9 @@ def test_general_user_changes_own_password(
 def test_administrator_changes_passwords(
     server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
-    """The own one without a switch for PCs, which ends other sessions only; then a user's.
+    """Administrators change their own password, without a push, and then force a user's.
 
-    A forced one is temporary, nothing is pushed, and the user changes it, with the push.
+    A forced password is temporary and not pushed; the user then changes it, with a push.
     """
     name, administrator = f"temporary-{words.language}", f"admin-{words.language}"
     seed(server.installation, f'user {name} "佐藤 花子"', f'user {administrator} "" administrator')
@@ -135,7 +135,7 @@ def test_administrator_changes_passwords(
 
 
 def test_second_click_and_late_poll(server: Server, new_page: NewPage) -> None:
-    """Two clicks on 「変更」 send one form, and a poll under way does not replace its answer."""
+    """Two clicks on 「変更」 send one form, and a late poll does not replace the answer's page."""
     words = JA
     seed(server.installation, "user twice")
     page = new_page("ja")

@@ -1,4 +1,4 @@
-"""Several nodes on one PostgreSQL, each a process of its own."""
+"""Several nodes on one PostgreSQL, one process each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def postgres() -> Iterator[Postgres]:
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start all nodes at once on an empty database, with one data folder and secret key.
 
-    One has both roles, the other two have one each.
+    One node has both roles, the other two have one each.
     """
     installation = Installation(
         tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database()

@@ -30,13 +30,13 @@ def work_or_die(model, *others):
 setattr(move_to, name, work_or_die)
 sys.exit(__main__.main(["move-to", sys.argv[3]]))
 """
-"""Kills itself before it copies, or compares, the table of this number."""
+"""A `move-to` that kills itself before it copies, or compares, the table of this number."""
 
 TABLES = "SELECT count(*) FROM pg_class WHERE starts_with(relname, 'console')"
 
 
 def rows(installation: Installation) -> dict[str, list[tuple[object, ...]]]:
-    """Return what lets users and PCs log in, as it is stored."""
+    """Return the rows that logins of users and PCs need, by kind."""
     queries = {
         "current": "SELECT id, username, password FROM console_user ORDER BY id",
         "old": "SELECT id, user_id, verifier FROM console_retiredpassword ORDER BY id",
@@ -70,7 +70,7 @@ async def test_everybody_goes_on_after_the_move(source: Installation, postgres: 
             await pc.log_in("tanaka", P1)
             await asyncio.to_thread(browser.log_in, "tanaka", P1)
             await asyncio.to_thread(browser.change_password, P1, P2)
-            await pc.expect(messages.PasswordChanged)  # and it is gone before it has proven that
+            await pc.expect(messages.PasswordChanged)  # the PC leaves before it has proven it
         with Browser(server.console) as stranger:
             assert not await asyncio.to_thread(stranger.log_in, ADMIN, "wr0ng-Wrong")
         refused = source.run("move-to", postgres.new_database())
@@ -101,7 +101,7 @@ async def test_everybody_goes_on_after_the_move(source: Installation, postgres: 
 def test_interrupted_and_repeated(
     source: Installation, postgres: Postgres, work: str, number: int
 ) -> None:
-    """Killed at any table, `move-to` leaves an empty database, and can be given again."""
+    """Killed at any table, `move-to` leaves an empty database, and can be run again."""
     target = Installation(source.directory, database=postgres.new_database())
     assert move(source, target, KILLED, work, number).returncode == -9
     assert target.query(TABLES) == [(0,)]
@@ -112,7 +112,7 @@ def test_interrupted_and_repeated(
 
 
 def test_what_differs_is_noticed(source: Installation, postgres: Postgres) -> None:
-    """A row that is not the same there ends the move, and nothing is left there."""
+    """A row that differs in the target ends the move, and the target is left empty."""
     target = Installation(source.directory, database=postgres.new_database())
     spoiled = KILLED.replace(
         "os.kill(os.getpid(), signal.SIGKILL)",
@@ -124,7 +124,7 @@ def test_what_differs_is_noticed(source: Installation, postgres: Postgres) -> No
 
 
 def test_refused(source: Installation, postgres: Postgres) -> None:
-    """What cannot be the target is refused in one line, without the password; so is no source."""
+    """An unusable target, or no source, gives one line of error, without the password."""
     for address, said in (
         ("other.sqlite3", "to an address postgresql://"),
         ("postgresql://coconowork:s3cret@127.0.0.1/name", "passfile"),

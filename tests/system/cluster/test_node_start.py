@@ -30,7 +30,7 @@ def problem(url: str) -> str:
 
 
 def passfile(folder: Path, text: str) -> str:
-    """Return the option that leads to a file with this text, private as PostgreSQL wants it."""
+    """Write a private password file. Return the option of a PostgreSQL URL that names it."""
     file = folder / "pgpass"
     file.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
     file.write_text(text)
@@ -40,7 +40,7 @@ def passfile(folder: Path, text: str) -> str:
 def test_what_is_wrong_with_the_database(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each error of the database has a text of its own, which says what helps."""
+    """Each error of the database has its own text with the remedy."""
     role, own = postgres.new_role(SECRET), postgres.url("postgres")
     url = postgres.url("postgres", user=role)
     assert "no password supplied" in problem(url)
@@ -106,7 +106,7 @@ def test_another_secret_key(cluster: Cluster, odd: Server) -> None:
 
 
 def figures(server: Server) -> dict[str, float]:
-    """Return the metrics of a process, which name no user."""
+    """Return the metrics of a server by name, and check that they name no user."""
     status, text = asked(f"http://127.0.0.1:{server.port('metrics')}/metrics")
     assert status == 200
     assert "counted" not in text

@@ -1,8 +1,8 @@
 """Two nodes behind nginx, haproxy and Caddy, with the configurations of docs/operations.md.
 
 Behind each proxy, the nodes are upgraded one after the other. There is no release yet: the new
-version is a copy of this server with one more migration. So this server is the old one, on a
-database that is newer than it knows.
+version is a copy of this server with one more migration. This server is the old version, on a
+database with a migration that it does not know.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LIMITS = {
     "haproxy": {"maxconn 100000": "maxconn 200", "90s": "2s"},
     "caddy": {},
 }
-"""What differs from the page besides addresses: small limits, and 90 s are 2 s."""
+"""Changes of the page's configurations, besides addresses: small limits, 2 s for 90 s."""
 MIGRATION = """
 from django.db import migrations, models
 class Migration(migrations.Migration):
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
 
 @pytest.fixture(scope="module")
 def next_version(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return the command of the new version."""
+    """Make the new version. Return the command that starts it."""
     folder = tmp_path_factory.mktemp("next")
     for package in ("server", "protocol"):
         made = shutil.ignore_patterns("__pycache__")
@@ -67,7 +67,7 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 class Site:
-    """Two nodes, and the port on which a proxy is started."""
+    """Two nodes, and the port for a proxy before them."""
 
     def __init__(self, installation: Installation, folder: Path) -> None:
         self.installation = installation
@@ -76,7 +76,7 @@ class Site:
         self.nodes = [self.node(name) for name in ("north", "south")]
 
     def node(self, name: str, program: Sequence[str] = PROGRAM) -> Server:
-        """Return a node that is reached by the proxy. It is not started."""
+        """Return a node, not started, on the ports that the proxy uses."""
         settings = {"GATEWAY_NAME": name, "TRUSTED_PROXIES": "127.0.0.1"}
         settings["PUBLIC_URL"] = f"https://127.0.0.1:{self.port}"
         made = Server(self.installation, program=program, **settings)
@@ -105,7 +105,7 @@ class Site:
             yield
 
     def page(self) -> str:
-        """Load a page. Return the status, or the name of the exception."""
+        """Load a page. Return the HTTP status, or the name of the exception."""
         with self.browser() as browser:
             try:
                 return str(browser.get("/login/").status_code)
@@ -113,7 +113,7 @@ class Site:
                 return type(exc).__name__
 
     async def load_pages(self, answers: set[str]) -> None:
-        """Load a page again and again, and note the answers."""
+        """Load a page again and again, and add each status to `answers`."""
         while True:
             answers.add(await asyncio.to_thread(self.page))
             await asyncio.sleep(0.05)
@@ -125,7 +125,7 @@ class Site:
             browser.change_password(current, new)
 
     def upgrade(self, number: int, program: Sequence[str]) -> None:
-        """Replace a node by one of the new version, on the same ports, as the page says."""
+        """Replace a node by the new version, on the same ports, with the steps of the page."""
         old = self.nodes[number]
         new = self.nodes[number] = self.node(old._settings["GATEWAY_NAME"], program)
         new._ports = old._ports
@@ -135,7 +135,7 @@ class Site:
         eventually(lambda: all(requests.get(page, timeout=10).ok for page in pages))
 
     def address(self, where: str, value: str) -> str:
-        """Return the client's address in the database."""
+        """Return the client's address that the database has."""
         [(found,)] = self.installation.query(f"SELECT host(address) FROM console_{where}", value)
         return str(found)
 
@@ -155,7 +155,7 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.mark.parametrize("program", PROXIES)
 async def test_proxy(site: Site, tmp_path: Path, program: str, next_version: list[str]) -> None:
-    """Login, push and a change in the browser work behind each proxy, with the right addresses.
+    """Login, push and a change in the browser work behind each proxy, with right addresses.
 
     An upgrade refuses no client and no page.
     """
@@ -170,7 +170,7 @@ async def test_proxy(site: Site, tmp_path: Path, program: str, next_version: lis
             assert welcome.console_url == f"https://127.0.0.1:{site.port}"
             await silent.log_in(program, P1)
             assert site.address("device WHERE device_id = %s", waits.device.id) == "127.0.0.5"
-            if program != "caddy":  # which has no time-out for WebSockets
+            if program != "caddy":  # Caddy has no time-out for WebSockets
                 assert await silent.closed() == 1006
             added = "action = 'device.added' ORDER BY at LIMIT 1"
             event = f"auditevent WHERE subject_name = %s AND {added}"
@@ -196,7 +196,7 @@ async def throttled_by_address(site: Site, username: str) -> None:
 
 @dataclass
 class Pc:
-    """A client that stays connected through the proxy, as the product's does."""
+    """A client that stays connected through the proxy, and reconnects after `bye`."""
 
     site: Site
     username: str
@@ -234,7 +234,7 @@ class Pc:
 
 
 async def upgraded(site: Site, program: str, next_version: list[str]) -> None:
-    """Upgrade both nodes: every change arrives that is made after one of them."""
+    """Upgrade both nodes; a change after each of the upgrades reaches the clients."""
     pcs = [Pc(site, f"{program}-{number}") for number in range(2)]
     for pc in pcs:
         await asyncio.to_thread(site.installation.add_user, pc.username)

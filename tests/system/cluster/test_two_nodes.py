@@ -1,4 +1,4 @@
-"""Two gateways and two consoles, as processes, on PostgreSQL."""
+"""Two gateways and two consoles, in processes, on one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def username(cluster: Cluster) -> str:
 
 
 def change(console: Server, username: str, current: str, new: str) -> None:
-    """Change the password as its user does."""
+    """Change the password on a console, as the user does."""
     with console.browser(username, current) as browser:
         browser.change_password(current, new)
 
 
 def places(installation: Installation, username: str) -> dict[str, str]:
-    """Return each waiting device of the user, with its gateway."""
+    """Return the gateway of each waiting device of the user, by device id."""
     rows = installation.query(
         "SELECT d.device_id, d.gateway FROM console_device d JOIN console_user u"
         " ON u.id = d.user_id WHERE u.username = %s AND d.waiting_since IS NOT NULL",
@@ -43,7 +43,7 @@ def places(installation: Installation, username: str) -> dict[str, str]:
 
 
 async def test_push_reaches_whichever_gateway(cluster: Cluster, username: str) -> None:
-    """A change on either console is pushed to PCs on both gateways, and proven."""
+    """A change on either console is pushed to PCs on both gateways, which prove it."""
     north, south = cluster.gateways
     async with Client(north.gateway) as one, Client(south.gateway) as other:
         passwords = itertools.pairwise([P1, P2, P3])
@@ -78,7 +78,7 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
         assert await older.expect(messages.Bye) == messages.Bye(reason="superseded")
         assert await older.closed() == 1000
         async with Client(north.gateway) as after:
-            # What the northern gateway does arrives in order: the late "gone" was before this.
+            # The gateway "north" writes in order, so its late "gone" was before this.
             await after.log_in(username, P1)
             found = places(cluster.installation, username)
             assert found == {newer.device.id: "south", after.device.id: "north"}
@@ -145,7 +145,7 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
     """A change that is committed while no gateway listens still reaches the clients."""
     async with Client(cluster.gateways[0].gateway) as client:
         await client.log_in(username, P1)
-        # All sessions of all nodes end, and the change is made before any gateway listens again.
+        # End all database sessions, and commit a change before any gateway listens again.
         cluster.installation.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

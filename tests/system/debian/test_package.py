@@ -1,4 +1,4 @@
-"""The Debian package on a bare Debian 12 with systemd, with the commands of docs/server.md."""
+"""The Debian package on a bare Debian 12 with systemd, by the commands of docs/server.md."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Site:
         self.address = f"https://127.0.0.1:{self.port}"
 
     def configure(self, settings: str) -> None:
-        """Write the settings of the page, for free ports."""
+        """Write the settings of the page with free ports."""
         ports = {"port": free_port(), "gateway_port": free_port()}
         own = "".join(f"{name} = {port}\n" for name, port in ports.items())
         text = settings.replace("https://coconowork.example", self.address)
@@ -110,7 +110,7 @@ class Site:
 
     @contextmanager
     def behind_caddy(self, text: str) -> Iterator[None]:
-        """Run Caddy with the page's file, for this address and a certificate of the tests."""
+        """Run Caddy with the page's file, for the test's address and certificate."""
         certificate = self.authority.issue()
         text = text.replace(
             "coconowork.example {", f"{self.address} {{\n tls {certificate} {certificate}"
@@ -178,7 +178,7 @@ async def test_from_nothing_to_a_push_and_back(
         debian.run(reset, stdin=f"y\n{NEW_ADMIN_PASSWORD}\n")
         for command in restore:
             debian.run(command)
-        debian.run(reset, stdin=f"y\n{NEW_ADMIN_PASSWORD}\n")  # refused, had it not been undone
+        debian.run(reset, stdin=f"y\n{NEW_ADMIN_PASSWORD}\n")  # the first is undone
         assert "Started" in debian.run(documented("journalctl"))
         debian.run(documented("systemctl restart"))
         debian.run(documented("_0.2.0_"))
@@ -187,7 +187,7 @@ async def test_from_nothing_to_a_push_and_back(
             assert browser.log_in(ADMIN, NEW_ADMIN_PASSWORD)
         async with site.client() as pc:
             assert (await pc.log_in("tanaka", P3)).password == "current"
-    kept = max(debian.path(DATA).glob("coconowork.sqlite3.2*"))  # the restore has kept one, too
+    kept = max(debian.path(DATA).glob("coconowork.sqlite3.2*"))  # made by `restore`
     debian.run("coconowork-server backup /backups/after.sqlite3")
     for file, has in ((kept, False), (debian.path("/backups/after.sqlite3"), True)):
         shutil.copy(file, tmp_path / "looked-at.sqlite3")
@@ -199,7 +199,7 @@ async def test_from_nothing_to_a_push_and_back(
     assert not debian.path("/opt/coconowork").exists()
     debian.run(documented("apt purge"), stdin="y\n")
     debian.run("rm -r /backups /srv/authority.pem")
-    assert everything(debian) == before - {"/opt"}  # dpkg removes it when it is empty
+    assert everything(debian) == before - {"/opt"}  # dpkg removes an empty /opt
 
 
 def documented(part: str) -> str:
@@ -209,7 +209,7 @@ def documented(part: str) -> str:
 
 
 def everything(debian: BareDebian) -> set[str]:
-    """Return all files and users, but for logs and caches of the system."""
+    """Return all files and users, except the system's logs and caches."""
     skipped = "/proc /sys /dev /run /tmp /var/log /var/lib/dpkg /var/lib/apt /var/cache /root"
     prune = " -o ".join(f"-path {each}" for each in skipped.split())
     files = debian.run(rf"find / \( {prune} \) -prune -o -print").splitlines()
@@ -231,7 +231,7 @@ def new_user(site: Site, name: str) -> str:
 
 
 def change(site: Site, current: str, new: str, *, asks_current: bool = True) -> None:
-    """Change the password of the user as its user does."""
+    """Change the password on the console, as the user does."""
     fields = {"new_password1": new, "new_password2": new}
     if asks_current:
         fields["current_password"] = current
@@ -285,7 +285,7 @@ def test_several_nodes(debian: BareDebian, package: Path) -> None:
 
 
 def free_port_of_four_digits() -> int:
-    """Return a free port that leaves room for the port of its metrics."""
+    """Return a free port of four digits: the metrics' port has one more digit."""
     for port in random.sample(range(2_000, 10_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port

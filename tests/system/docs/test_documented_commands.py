@@ -1,6 +1,6 @@
 """Run the commands of docs/backup.md, operations.md and commands.md as they are written.
 
-Replaced are folders, addresses and ports only. `tests/system/debian` runs those of an installation.
+Only folders, addresses and ports are replaced. `tests/system/debian` runs docs/server.md's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PASSWORD = "Keeper-8361-94\n"
 
 
 class Machine:
-    """A machine on which the programs of the pages are those of the checkout."""
+    """A machine on which the pages' programs are the checkout's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -111,7 +111,7 @@ def test_table_of_commands(machine: Machine) -> None:
     table = [command for command in page if command.startswith("coconowork-server ")]
     table.remove("coconowork-server serve")
     table.remove("coconowork-server move-to postgresql://USER@HOST/NAME")
-    table.remove("coconowork-server doctor [--output FILE]")  # which finds that no server runs
+    table.remove("coconowork-server doctor [--output FILE]")  # fails: no server runs
     assert len(table) == 10
     for command in table:
         stdin = "0ther-0ther\n" if "reset" in command else PASSWORD

@@ -24,12 +24,12 @@ WRONG = "Wrong-wrong-1"
 
 @pytest.fixture
 def pc(new_pc: Callable[..., Pc], server: Server) -> Pc:
-    """Return a client that does not run, and has a wrong password of the administrator."""
+    """Return a client, not running, with a wrong password for the administrator stored."""
     return new_pc(server.address, user=ADMIN, password=WRONG)
 
 
 def test_each_command(pc: Pc, server: Server) -> None:
-    """Each says what it has done; by the exit code, monitoring sees what the client does."""
+    """Each command says what it did; exit codes give the client's state to monitoring."""
 
     def says(*command: str, code: int = 0, answer: str | None = None) -> str:
         found, said = pc.command(*command, answer=answer)
@@ -65,7 +65,7 @@ def test_each_command(pc: Pc, server: Server) -> None:
 
 
 def test_a_frozen_client_does_not_answer(pc: Pc) -> None:
-    """`status`, `login`, `quit` and a second start say so soon, with a code of its own."""
+    """`status`, `login`, `quit` and a second start report a frozen client by an exit code."""
     pc.start()
     pc.says("needs_password", "credentials")
     assert pc.pid is not None
@@ -84,7 +84,7 @@ def test_a_frozen_client_does_not_answer(pc: Pc) -> None:
 
 
 def test_output_that_finds_no_room(pc: Pc) -> None:
-    """A command whose output is lost fails, and does not say that the client has stopped."""
+    """A command whose output cannot be written fails, but not with the code for "no client"."""
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "agent", "status"],
@@ -95,7 +95,7 @@ def test_output_that_finds_no_room(pc: Pc) -> None:
 
 
 def test_a_client_that_starts_beside_a_command_stays(pc: Pc) -> None:
-    """A command is the client while none runs; the one that starts then waits for its end."""
+    """Without a client a command runs as the client; a client that starts waits for its end."""
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
         address = f"ws://127.0.0.1:{silent.getsockname()[1]}/gateway"
         text = pc.paths.config_file.read_text()
@@ -110,7 +110,7 @@ def test_a_client_that_starts_beside_a_command_stays(pc: Pc) -> None:
 
 
 def test_a_login_that_fails_stores_nothing(new_pc: Callable[..., Pc], server: Server) -> None:
-    """With a wrong password, or without a Secret Service, there is neither entry nor settings."""
+    """A login with a wrong password, or without a keyring, stores no entry and no settings."""
     pc = new_pc(server.address, user=ADMIN, logged_in=False)
     code, said = pc.login(WRONG)
     assert code == 1

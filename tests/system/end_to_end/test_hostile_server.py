@@ -1,4 +1,4 @@
-"""The client against servers that lie, send nonsense, fall silent or are no gateway.
+"""The client against servers that lie, send garbage, stay silent, or are no gateway.
 
 Runtime, machine and connection are the real ones, in this process; the keyring is in memory. In all
 cases the client stores nothing unproven, shows the right reason, goes on, waits before it retries,
@@ -55,7 +55,7 @@ from tests.support.runtimes import ClientInMemory
 
 
 class Visitor(ClientInMemory):
-    """A client that runs, and the one gateway that it knows."""
+    """A running client, and the one gateway that it connects to."""
 
     def __init__(self, servers: LoopThread, script: Script) -> None:
         self.gateway = FakeGateway(script)
@@ -74,7 +74,7 @@ class Visitor(ClientInMemory):
         self.reconnect()
 
     def meets(self, script: Script) -> None:
-        """Have the client connect to such a gateway, until a connection has ended."""
+        """Have the client connect to a gateway with this script. Wait for a connection's end."""
         self.connects_to(script)
         eventually(self.gateway.first_has_ended)
 
@@ -87,14 +87,14 @@ class Visitor(ClientInMemory):
         return dict(self.vault.entries), dict(self.saved_state)
 
     def is_fine_with_an_honest_server(self) -> None:
-        """Assert that the client recovers from everything before."""
+        """Assert that the client logs in and takes a push at an honest server."""
         self.connects_to(honest())
         self.says("standby")
 
 
 @pytest.fixture(scope="module")
 def log() -> Iterator[io.StringIO]:
-    """Yield what the clients have logged so far, at level DEBUG."""
+    """Yield a text buffer with the clients' log, at level DEBUG."""
     handler, logger = logging.StreamHandler(io.StringIO()), logging.getLogger("agent")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
@@ -115,7 +115,7 @@ def client(servers: LoopThread, log: io.StringIO) -> Iterator[Visitor]:
 
 @pytest.fixture(scope="module")
 def silenced(servers: LoopThread, log: io.StringIO) -> Iterator[list[tuple[str, Visitor]]]:
-    """Yield clients whose servers have become silent; they wait beside all other tests."""
+    """Yield clients of silent servers; their waits run during all other tests."""
 
     async def instead_of_closing(peer: Peer) -> None:
         peer.closes = False
@@ -145,7 +145,7 @@ def test_a_dead_server_is_not_hammered(client: Visitor) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_server_that_proves_nothing(client: Visitor, case: str) -> None:
-    """A wrong server changes nothing stored; the client shows the reason and waits."""
+    """An unproven server changes nothing that is stored; the client shows why, and waits."""
     script, reason, code, least_s = CASES[case]
     before = client.kept()
     client.meets(script)
@@ -161,7 +161,7 @@ def test_a_server_that_proves_nothing(client: Visitor, case: str) -> None:
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_ends_the_connection(client: Visitor, flood: str) -> None:
-    """Even from the right server, a flood makes the client close, not grow, and wait."""
+    """A flood, even from the right server, makes the client close and wait, in bounded memory."""
     client.is_fine_with_an_honest_server()
     memory = psutil.Process().memory_info
     before = memory().rss
@@ -182,7 +182,7 @@ def test_a_flood_ends_the_connection(client: Visitor, flood: str) -> None:
     ],
 )
 def test_an_address_that_is_not_for_a_browser(client: Visitor, url: str) -> None:
-    """Such an address is neither shown nor stored, not even from the right server."""
+    """An address unfit for a browser is neither shown nor stored, even from the right server."""
     client.connects_to(lambda peer: peer.log_in(console_url=url))
     eventually(lambda: client.gateway.visits)
     assert client.says("standby").console_url is None
@@ -236,7 +236,7 @@ def test_a_refusal_is_believed_but_forgets_nothing(client: Visitor, reason: str)
     client.says("needs_password", reason)
     eventually(lambda: client.stored() == replace(before, refused=reason))
     client.reconnect()
-    sleep(1)  # nothing is to happen: there is no event for that
+    sleep(1)  # no event shows that nothing happens
     assert len(client.gateway.visits) == 1
     client.gateway.play(honest())
     client.log_in(PASSWORD)
@@ -264,7 +264,7 @@ def test_a_box_that_is_not_for_us(client: Visitor, case: str) -> None:
 
 
 def test_a_pushed_password_is_kept_only_when_it_is_proven(client: Visitor) -> None:
-    """A pushed password that an impostor proves, and the right server refuses, is given up."""
+    """A pushed password that only an impostor has accepted is dropped at the server's refusal."""
     reports: list[dict[str, Any]] = []
 
     async def impostor_at_the_end(peer: Peer) -> None:
@@ -291,7 +291,7 @@ def test_a_pushed_password_is_kept_only_when_it_is_proven(client: Visitor) -> No
 
 @pytest.mark.parametrize("signature", [None, "forged", "of another", "of the box it knows"])
 def test_who_passes_a_login_on_pushes_nothing(client: Visitor, signature: str | None) -> None:
-    """Nothing is stored of a push from an attacker between the client and its server."""
+    """A relay between client and server cannot push: nothing of its push is stored."""
 
     async def in_the_middle(peer: Peer) -> None:
         device = (await peer.log_in())["device"]

@@ -1,6 +1,6 @@
 """A client that is killed while it takes a pushed password loses nothing.
 
-Real server, pages, keyring and processes.
+Server, pages, keyring and processes are real.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.keyring
 
 
 def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None:
-    """The client is started again and again, and killed one step later each time.
+    """The client is started again and again, and each time killed one step later.
 
-    A start that reaches standby gets another password, and is killed while it takes that. The last
-    start stores a new password and lives.
+    A client that reaches standby gets another push, and is killed while it takes that. The last
+    client stores a new password and is not killed.
     """
     server.installation.add_user("killed")
     pc = new_pc(server.address, user="killed", password=P1)

@@ -1,4 +1,4 @@
-"""The way to the server: a pulled cable, a bad network, and servers that restart."""
+"""Networks and servers that fail: a pulled cable, lost packets, and restarts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_pulled_cable_is_noticed(new_client: NewClient, wire: Wire) -> None:
 
 
 def test_a_push_in_bad_weather(new_client: NewClient, server: Server, wire: Wire) -> None:
-    """A push arrives with 5 % of all segments lost and 500 ms delay."""
+    """A push arrives although 5 % of the segments are lost and each is delayed by 500 ms."""
     server.installation.add_user("weather")
     wire.weather = Weather(delay_s=0.5, loss=0.05)
     client = new_client(wire.address, "weather", P1)

@@ -1,4 +1,4 @@
-"""A new PC gets its user's password by a code: real server, real pages, and the real client."""
+"""A new PC gets its user's password by a code, with real server, pages and client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNKNOWN = "No PC shows this code now"
 def test_real_client(
     server: Server, new_pc: Callable[..., Pc], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By keys in its window: code, words, the user's name, and the PC waits; then it restarts."""
+    """By keyboard in the client's window: code, words, consent, standby; also after a restart."""
     server.installation.add_user("by-code")
     with screen() as name, server.browser("by-code", P1) as browser:
         monkeypatch.setenv("DISPLAY", name)
@@ -67,7 +67,7 @@ def test_real_client(
 
 
 def told(pc: Pc, kind: str) -> dict[str, Any]:
-    """Wait until the client has told its window something of this kind. Return it."""
+    """Wait until the client has sent its window a message of this kind. Return the message."""
 
     def found() -> list[dict[str, Any]]:
         lines = (json.loads(line) for line in pc.output if line.startswith("{"))
@@ -77,21 +77,21 @@ def told(pc: Pc, kind: str) -> dict[str, Any]:
 
 
 def type_code(browser: Browser, code: str) -> str:
-    """Type a code. Return the page that comes next."""
+    """Type a code. Return the next page."""
     return str(browser.send("/pcs/new/", code=code).text)
 
 
 def type_password(browser: Browser) -> str:
-    """Type the password on the page that shows the PC. Return the page that comes next."""
+    """Type the password on the page that shows the PC. Return the next page."""
     return str(browser.submit(current_password=P1).text)
 
 
 async def test_killed_server(tmp_path: Path) -> None:
-    """A code ends with its gateway, wherever its user is; a new one works."""
+    """A killed gateway's code ends on each page where its user is; a new code works."""
     installation = Installation(tmp_path / "data")
     installation.create()
     installation.add_user("restarted")
-    serving = installation.serving(GATEWAY_NAME="north")  # else its port, which differs here
+    serving = installation.serving(GATEWAY_NAME="north")  # by default, the changing port
     with serving as server, server.browser("restarted", P1) as browser:
         shown, checked = Client(server.gateway), Client(server.gateway)
         async with shown, checked:
@@ -109,7 +109,7 @@ async def test_killed_server(tmp_path: Path) -> None:
 
 @pytest.mark.keyring
 def test_the_person_at_the_pc_does_not_agree(server: Server, new_pc: Callable[..., Pc]) -> None:
-    """Only "y", typed after the question, stores another user's password: the exit code is 1."""
+    """Unless "y" is typed after the question, no password is stored and the exit code is 1."""
     server.installation.add_user("stranger")
     pc = new_pc(server.address, logged_in=False)
     login = at_terminal(pc, "login", "--code", "--server", server.address)

@@ -1,4 +1,4 @@
-"""`make demo DAY=29`: its page, and what it tells; the guided tour looks at each day."""
+"""`make demo DAY=29`: its page and output. The guided tour tests each day."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENVIRON = {**os.environ, "DISPLAY": "", "COCONOWORK_LANGUAGE": "ja", "PYTHONUNBU
 
 
 def client_says(home: str) -> tuple[str, int | None]:
-    """Return state and days left by `status --json` of the demonstration's client."""
+    """Return state and days left from `status --json` of the demonstration's client."""
     command = [sys.executable, "-m", "agent", "status", "--json"]
     environ = {**ENVIRON, "COCONOWORK_HOME": home}
     answer = subprocess.run(command, env=environ, capture_output=True, timeout=60, check=False)
@@ -31,7 +31,7 @@ def client_says(home: str) -> tuple[str, int | None]:
 
 @pytest.mark.keyring
 def test_days_of_the_old_password() -> None:
-    """The page has a button for each day, and leads to the end of the password and back."""
+    """The page has a button for each day, also the old password's end, and back."""
     # A shell that starts the tests in the background lets them ignore Ctrl-C.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "demo", "--day=29"]
     command += ["--port=0", "--gateway-port=0"]
@@ -65,6 +65,6 @@ def test_days_of_the_old_password() -> None:
 
 @pytest.mark.parametrize("day", ["abc", "-1", "366", "1.5", "²", "٢"])
 def test_no_such_day(day: str) -> None:
-    """An odd day is refused before anything starts."""
+    """A day that does not exist is refused before any program starts."""
     with pytest.raises(argparse.ArgumentTypeError, match="not a number of days from 0 to 365"):
         demo._day(day)

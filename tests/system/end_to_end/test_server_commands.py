@@ -1,4 +1,4 @@
-"""What only processes of `python -m server` show: ports, signals, terminals, files, turns."""
+"""`python -m server` as a process: ports, signals, terminals, files, and locks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def installation(tmp_path: Path) -> Installation:
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command has said that failed as it should: with 1, and no traceback."""
+    """Return the error text of a command that failed with exit code 1 and no traceback."""
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -68,7 +68,7 @@ async def test_serve(installation: Installation) -> None:
 
 @pytest.mark.parametrize(("second", "code"), [(ADMIN_PASSWORD, 0), ("Different-1", 1)])
 def test_createadmin_asks_at_a_terminal(tmp_path: Path, second: str, code: int) -> None:
-    """At a terminal the password is asked for twice, without echo; files do not have it."""
+    """At a terminal `createadmin` asks twice for the password, without echo; no file has it."""
     master, slave = pty.openpty()
     command = [*PROGRAM, "createadmin", "--account=A", "--user=u"]
     environment = Installation(tmp_path).environment()
@@ -77,7 +77,7 @@ def test_createadmin_asks_at_a_terminal(tmp_path: Path, second: str, code: int) 
     ) as process:
         os.close(slave)
         shown, script = b"", [(b"Password: ", ADMIN_PASSWORD), (b"again: ", second)]
-        with suppress(OSError):  # the other side is closed
+        with suppress(OSError):  # end of the terminal
             while part := os.read(master, 4096):
                 shown += part
                 if script and script[0][0] in shown:
@@ -91,7 +91,7 @@ def test_createadmin_asks_at_a_terminal(tmp_path: Path, second: str, code: int) 
 
 
 def test_output_that_is_not_read(installation: Installation) -> None:
-    """A program that ends before it has read the output, such as `head`, is no error to report."""
+    """When the output's reader ends early, as `head` does, the command reports no error."""
     done = subprocess.run(
         ["sh", "-c", '"$@" users list | true', "sh", *PROGRAM],
         env=installation.environment(),
@@ -103,7 +103,7 @@ def test_output_that_is_not_read(installation: Installation) -> None:
 
 
 def test_migrate_keeps_the_old_database(installation: Installation) -> None:
-    """`migrate` copies an SQLite file before it changes; programs that start at once take turns."""
+    """`migrate` copies an SQLite file before a change; processes that start at once take turns."""
     installation.django("migrate", "sessions", "zero", "--verbosity=0")
     with ThreadPoolExecutor(2) as threads:
         done = list(threads.map(lambda _: installation.run("migrate"), range(2)))

@@ -1,4 +1,4 @@
-"""`coconowork-server doctor`: each thing broken for real, behind nginx as the page has it."""
+"""`coconowork-server doctor` with real faults, behind nginx with the page's configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARK = "Telltale"
 
 @dataclass
 class Site:
-    """A server, and what its settings are to be."""
+    """A server and its settings behind nginx."""
 
     installation: Installation
     authority: Authority
@@ -46,7 +46,7 @@ class Site:
         changes: Mapping[str, str] | None = None,
         certificate: Path | None = None,
     ) -> AbstractContextManager[object]:
-        """Run nginx as the page has it, but for `changes`."""
+        """Run nginx with the page's configuration; `changes` replaces texts in it."""
         return running_proxy(
             "nginx",
             folder,
@@ -63,7 +63,7 @@ class Site:
 
 
 def doctor(installation: Installation, *options: str, **settings: str) -> tuple[int, str]:
-    """Run `doctor` in this process. Return its exit code, and all that it says."""
+    """Run `doctor` in this process. Return its exit code and its output."""
     said, environment = io.StringIO(), installation.environment(**settings)
     with mock.patch.dict(os.environ, environment), redirect_stdout(said), redirect_stderr(said):
         return main(["doctor", *options]), said.getvalue()
@@ -101,7 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_all_is_well(site: Site, tmp_path: Path) -> None:
-    """Every step is ok, and the report can be written to a file, once."""
+    """Every step is ok; the report is written to a file, but never over a file."""
     report = tmp_path / "report.txt"
     with site.behind_nginx(tmp_path):
         code, steps = site.examine(f"--output={report}")
@@ -140,7 +140,7 @@ APPENDED = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
 def test_broken_proxies(
     site: Site, tmp_path: Path, changes: dict[str, str], where: set[str], said: str
 ) -> None:
-    """The step of the broken half says what is wrong; the other steps are not affected."""
+    """A fault of the proxy fails its own step, with the cause, and no other step."""
     with site.behind_nginx(tmp_path, changes):
         code, steps = site.examine()
     assert faults(steps) == {f"Proxy to the {each}" for each in where}
@@ -161,7 +161,7 @@ def test_broken_proxies(
 def test_certificates(
     site: Site, tmp_path: Path, name: str, days: tuple[int, int], said: str
 ) -> None:
-    """Bad certificates are named; the steps after that one go on."""
+    """A bad certificate fails its step with the cause, and the later steps run."""
     outcome, _, said = said.partition(" ")
     authority = site.authority
     if name == "unknown":
@@ -227,7 +227,7 @@ def test_odd_database_files(tmp_path: Path, content: bytes | None, said: str) ->
 
 
 def test_a_step_that_ends_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it finds after its deadline does not change what is reported of it."""
+    """A step that ends after its deadline does not change the report."""
     monkeypatch.setattr(step, "STEP_SECONDS", 0.1)
     is_over, has_ended = Event(), Event()
 
@@ -247,7 +247,7 @@ def test_a_step_that_ends_late(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
-    """On a full or read-only machine, what the report cannot make is not taken for the database."""
+    """Without a folder for temporary files, the report does not blame the database."""
     installation = Installation(tmp_path)
     installation.create()
     missing = FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
@@ -288,7 +288,7 @@ def test_postgresql_is_away(tmp_path: Path, is_silent: bool) -> None:
 
 
 def test_no_secret_is_told(site: Site, tmp_path: Path) -> None:
-    """Marked secrets, wherever they may be, are neither printed nor written."""
+    """Secrets in all places where the doctor reads are neither printed nor written."""
     passwords = tmp_path / "pgpass"
     passwords.write_text(f"*:*:*:*:{MARK}\n")
     key = tmp_path / "secret_key"

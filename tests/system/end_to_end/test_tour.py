@@ -29,11 +29,11 @@ Path(sys.argv[2]).write_text(json.dumps(guide.passwords))
 print(*guide.client.output, *guide.new_pc.output, sep="\\n")
 sys.exit(guide.conclude())
 """
-"""Takes the tour without deriving a key twice; writes its passwords, prints what clients say."""
+"""Runs the tour, derives each key once, writes the passwords, prints the clients' output."""
 
 
 class ProcessList:
-    """Collects the command lines and environments of all processes, and looks at each ten times."""
+    """Collects command lines and environments of all processes, each read ten times."""
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
@@ -56,7 +56,7 @@ class ProcessList:
                 if self._looks[process] > 10:
                     continue
                 for name in ("cmdline", "environ"):
-                    with suppress(OSError):  # it has ended, or is not to be looked into
+                    with suppress(OSError):  # ended, or not readable
                         self.seen.add((process / name).read_bytes())
 
 

@@ -1,4 +1,4 @@
-"""The display of the dialogs."""
+"""The X display of the dialogs' tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialogs' windows in this process, on a real X display."""
+"""The dialogs' windows, in this process, on a real X display."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.display, pytest.mark.usefixtures("display")]
 
 
 class Shown:
-    """A window in this process, whose event loop the test runs, and the other end of its pipe."""
+    """A window in this process and its pipe's other end; the test runs its event loop."""
 
     def __init__(self, opening: msg.Open) -> None:
         self._to_dialog: list[msg.FromClient | None] = []
@@ -91,11 +91,11 @@ class Shown:
         self.root.update()
 
     def says(self, text: str) -> None:
-        """Wait until the window says this."""
+        """Wait until the window shows `text`."""
         self.turn_until(lambda: text in " ".join(self.texts()))
 
     def shows_code(self) -> None:
-        """Ask for a code and send one."""
+        """Ask for a code, and send one to the window."""
         self.content._ask_code()
         self.says("Getting a code…")
         assert self.received() == msg.AskCode("gw.example.com")
@@ -114,7 +114,7 @@ OPENING = msg.Open(server="gw.example.com", user="tanaka")
 
 @pytest.fixture
 def show() -> Iterator[Callable[[msg.Open], Shown]]:
-    """Yield what opens a window, after it has closed the one before."""
+    """Yield a function that closes the previous window and opens one."""
     made: list[Shown] = []
 
     def close() -> None:
@@ -137,7 +137,7 @@ def form(show: Callable[[msg.Open], Shown]) -> Shown:
 
 
 def test_each_letter_for_alt_is_used_once(show: Callable[[msg.Open], Shown]) -> None:
-    """Every control but "Cancel" and "Close", which Esc presses, has a letter of its own."""
+    """Every control has its own Alt letter, except "Cancel" and "Close": Esc presses them."""
     snapshot = Client().dialogs._snapshot(OLD)
     for opening, letters in (
         (msg.Open(first=True), "SUPHCL"),
@@ -151,7 +151,7 @@ def test_each_letter_for_alt_is_used_once(show: Callable[[msg.Open], Shown]) -> 
 
 
 def test_no_program_can_read_a_selected_password(form: Shown) -> None:
-    """It is shown on request only; selected, it is not X's selection, and is copied as dots."""
+    """A password is shown only on request; selected, no other program gets its text."""
     field, root = form.entry(), form.root
     field.insert("end", "hidden-w0rd")
     for visible, shown in ((True, ""), (False, password.HIDDEN)):
@@ -169,7 +169,7 @@ def test_no_program_can_read_a_selected_password(form: Shown) -> None:
 
 
 WRONG = [
-    # what is typed where, and what the window says
+    # the field, the text typed into it, and the window's message
     ("user", "", "Enter the user name."),
     ("server", "x" * 3000, "This text is too long."),
     ("server", "", "Enter the server's name"),
@@ -182,7 +182,7 @@ WRONG = [
 
 
 def test_what_cannot_be_right_is_said(show: Callable[[msg.Open], Shown]) -> None:
-    """With a wrong field, the window stays open, names the mistake without a quote, sends nothing.
+    """With a wrong field the window stays open, names the mistake, quotes and sends nothing.
 
     A password that begins or ends with a blank gets a hint while the user types it.
     """
@@ -205,9 +205,9 @@ def test_what_cannot_be_right_is_said(show: Callable[[msg.Open], Shown]) -> None
 
 
 def test_a_password_is_refused_and_another_accepted(form: Shown) -> None:
-    """Pressing Enter twice logs in once; until the answer no field can be changed.
+    """Pressing Enter twice logs in once, and no field can be changed until the answer.
 
-    A refused text is selected and marked until the next try. An update has one field, which is
+    Refused text is selected and marked until the next try. An update has one field, which is
     marked also when the server's name is wrong. The window keeps its size. After success, the
     window no longer holds the password.
     """
@@ -236,7 +236,7 @@ def test_a_password_is_refused_and_another_accepted(form: Shown) -> None:
 
 
 def test_what_policy_sets_is_grey(show: Callable[[msg.Open], Shown]) -> None:
-    """Server and user by policy cannot be typed over, also after a refusal at the server."""
+    """Server and user that policy sets cannot be edited, also after a refusal by the server."""
     form = show(replace(OPENING, first=True, fixed=["server", "user"]))
     form.submit("New-Pass1")
     form.tell(msg.Refused("no", "server"))
@@ -247,7 +247,7 @@ def test_what_policy_sets_is_grey(show: Callable[[msg.Open], Shown]) -> None:
 
 
 def test_status_follows_the_client(show: Callable[[msg.Open], Shown]) -> None:
-    """Each new state is shown; many equally wide buttons stand in two columns, the last below."""
+    """The window shows each new state; many equally wide buttons have two columns."""
     snapshot = Client().dialogs._snapshot(OLD)
     shown = show(msg.Open(snapshot=snapshot))
     assert snapshot.headline in shown.texts()
@@ -267,7 +267,7 @@ SHOWN = msg.ShowCode("BCDF-2345", ["apple", "bear", "bell", "bird"], 600)
 def test_a_code_is_shown(
     show: Callable[[msg.Open], Shown], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Code, words, the way to use them, and the minutes that are left."""
+    """The window shows code, words, instructions, and the minutes left."""
     form = show(replace(FIRST, fixed=["user"]))
     form.shows_code()
     said = " ".join(form.texts())
@@ -279,9 +279,9 @@ def test_a_code_is_shown(
 
 
 def test_from_the_code_back_to_the_password(show: Callable[[msg.Open], Shown]) -> None:
-    """A server without codes is said at its field; without any, nothing is sent.
+    """The text "No codes" is at the server's field; without a server, nothing is sent.
 
-    From a code back, it is dropped, and the form has what was typed but for the password.
+    Going back drops the code; the form keeps server and user, and forgets the password.
     """
     form = show(FIRST)
     form.entry("server").delete(0, "end")
@@ -305,9 +305,9 @@ def test_from_the_code_back_to_the_password(show: Callable[[msg.Open], Shown]) -
 
 
 def test_the_confirmed_user_is_logged_in(show: Callable[[msg.Open], Shown]) -> None:
-    """The window asks for consent once, shows the progress, and says that the PC waits.
+    """The window asks for consent once, shows the progress, and says that the PC is in standby.
 
-    After an end, Enter asks for another code.
+    After a code has ended, Enter asks for another code.
     """
     form = show(FIRST)
     form.shows_code()

@@ -1,4 +1,4 @@
-"""The dialogs as processes on a real X display, with real keys, and how the client answers."""
+"""The dialogs as processes on a real X display, with real keys, and the client's answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.display, pytest.mark.usefixtures("display")]
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    """Yield a client; when it ends, it leaves no window behind that cannot work."""
+    """Yield a client; at its end all its windows must close."""
     made = Client()
     yield made
     shown = made.dialogs._open
@@ -57,7 +57,7 @@ def write(text: str) -> None:
 
 
 def test_right_password_is_confirmed(client: Client) -> None:
-    """A password can be typed, sent and confirmed by keyboard alone, and no program reads it."""
+    """A password is typed, sent and confirmed by keyboard alone; no other program reads it."""
     client.dialogs.ask_password()
     ready("Update the stored password")
     write("New-Pass1")
@@ -80,9 +80,9 @@ def test_right_password_is_confirmed(client: Client) -> None:
 
 
 def test_one_window_at_a_time(client: Client) -> None:
-    """A password that is being typed is not lost to a status window.
+    """A status window does not replace the window in which a password is typed.
 
-    A window that the user has not asked for takes no focus; asked for, it does.
+    A window takes the focus only when the user has asked for it.
     """
     client.dialogs.show_status(quietly=True)
     (window,) = eventually(windows)
@@ -101,7 +101,7 @@ def test_one_window_at_a_time(client: Client) -> None:
 
 
 def test_window_that_reads_nothing_is_killed(caplog: pytest.LogCaptureFixture) -> None:
-    """What waits for a window is bounded; a closed one gets nothing."""
+    """A window that reads nothing is killed; its queue is bounded, and gets no more after it."""
     client = Client(start=[sys.executable, "-c", "import time; time.sleep(1000)"])
     client.dialogs.show_status()
     shown = client.dialogs._open
@@ -117,7 +117,7 @@ def test_window_that_reads_nothing_is_killed(caplog: pytest.LogCaptureFixture) -
 
 
 def test_window_takes_in_no_more_than_it_shows() -> None:
-    """A busy window leaves what the client sends in the pipe; what is no message ends it."""
+    """A busy window leaves messages in the pipe; an invalid message ends the window."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as ours, os.fdopen(writing, "wb", buffering=0) as theirs:
         theirs.write(msg.encode(msg.Open()))
@@ -157,7 +157,7 @@ def test_what_cannot_be_right_is_said_at_its_field(client: Client) -> None:
 
 
 def test_every_reason_is_said(client: Client) -> None:
-    """Each reason says that nothing was changed, and none that the client keeps trying.
+    """The text of each reason says that nothing changed, and not that the client retries.
 
     A wrong server is reported with the warning to type no password.
     """
@@ -176,8 +176,8 @@ def test_what_a_dialog_can_choose() -> None:
     """Server and user that a dialog sends are ignored where the user may not choose them."""
     for view, settings, first, chosen in (
         (OLD, SUGGESTED, False, False),  # the stored account is updated
-        (LOGGED_OUT, ENFORCED, True, False),  # a policy names server and user
-        (OLD, ENFORCED, True, False),  # the same, and a user is logged in
+        (LOGGED_OUT, ENFORCED, True, False),  # policy names both
+        (OLD, ENFORCED, True, False),  # the same, logged in
         (OLD, SUGGESTED, True, True),  # another account is chosen
     ):
         client = Client(settings)
@@ -200,7 +200,7 @@ def test_another_account(client: Client) -> None:
 
 
 def test_a_closed_window_has_no_code(client: Client) -> None:
-    """Its code ends with it, and what is still reported of it goes nowhere."""
+    """A closed window's code ends, and later reports of the code are dropped."""
     client.view = LOGGED_OUT
     client.dialogs.ask_password()
     ready("Log in to coconowork")
@@ -226,7 +226,7 @@ def attempts(client: Client) -> tuple[CodeAttempts, list[msg.FromClient]]:
 
 
 def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
-    """What an earlier code still reports is dropped, and so is what comes after the end."""
+    """Reports of an earlier code, or after the code's end, are dropped."""
     codes, told = attempts(client)
     codes.begin("b")
     old, new = client.pairings
@@ -242,7 +242,7 @@ def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
 
 
 def test_an_agreed_code_logs_in(client: Client) -> None:
-    """The login waits for the consent of the person at the PC, which is given once."""
+    """The login waits for the consent of the person at the PC, which counts once."""
     codes, told = attempts(client)
     (pairing,) = client.pairings
     agreed = pairing.ask("tanaka")
@@ -265,7 +265,7 @@ def test_an_agreed_code_logs_in(client: Client) -> None:
     ],
 )
 def test_why_a_code_has_ended(client: Client, error: Exception | Reason | None, said: str) -> None:
-    """The window says what is wrong; a sleep of the PC ends the code."""
+    """The window says why a code has ended; a sleep of the PC ends the code."""
     _, told = attempts(client)
     (pairing,) = client.pairings
     if isinstance(error, Exception):
@@ -281,7 +281,7 @@ def test_why_a_code_has_ended(client: Client, error: Exception | Reason | None, 
 
 
 def test_which_server_a_code_is_from() -> None:
-    """The typed one, unless policy names it; none for a window that offers no code."""
+    """A code is from the typed server, or from policy's; only a log-in window may ask."""
     for settings, chosen in ((SUGGESTED, "wss://other.example.com/gateway"), (ENFORCED, SERVER)):
         client = Client(settings)
         client.answer(msg.AskCode("other.example.com"), first=True)
@@ -293,7 +293,7 @@ def test_which_server_a_code_is_from() -> None:
 
 
 def test_unknown_command_is_ignored(client: Client) -> None:
-    """A dialog can start no command that the client does not know, and agree to no code."""
+    """A dialog can neither start an unknown command nor agree to a code that does not exist."""
     log_out, unknown = msg.Picked("log_out_now"), msg.Picked("format_disk")
     for message in (log_out, unknown, msg.Confirm(), msg.DropCode()):
         assert client.answer(message) is None

@@ -1,4 +1,4 @@
-"""The demonstration's private keyring: kept in its directory, and ended with its owner."""
+"""The demonstration's private keyring: stored in its directory, and ended with its owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.keyring
 
 
 def test_keeps_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are encrypted in the directory, and nothing runs on."""
+    """Passwords are stored encrypted in the directory, and no process stays at the end."""
     with started_keyring(tmp_path / "k", monkeypatch) as running:
         open_keyring().set_password("service", "user", "hidden-word")
         processes, runtime = [running._bus, running._service], running._socket.parent

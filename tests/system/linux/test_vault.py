@@ -1,4 +1,4 @@
-"""The vault on the fake and on the real Secret Service, also locked, gone and back."""
+"""The vault on a fake and on the real Secret Service, also locked or stopped."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ class TestSecretService(VaultContract):
 
 
 def reason(vault: Vault, action: Callable[[], object] | None = None) -> Reason:
-    """Return why `action` fails, else a read."""
+    """Return the reason with which `action`, by default a read, fails."""
     with pytest.raises(VaultError) as caught:
         action() if action else vault.read(TANAKA)
     return caught.value.reason
 
 
 def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a session bus has no vault, and gets no other backend by a plug-in."""
+    """Without a session bus there is no vault, and a plug-in's backend is not used."""
     assert type(open_keyring()) is SecretServiceKeyring
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     assert reason(open_vault()) is Reason.VAULT_MISSING
@@ -90,7 +90,7 @@ def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_service_that_comes_back_is_found(keyring: PrivateKeyring) -> None:
-    """What `write` has returned for is durable: the service may be killed, and then the bus."""
+    """An entry is durable once `write` returns: service and bus may be killed and come back."""
     vault = open_vault()
     for number in range(3):
         written = record(f"password-{number}")
@@ -112,7 +112,7 @@ def test_a_service_that_comes_back_is_found(keyring: PrivateKeyring) -> None:
 
 
 def test_a_locked_keyring_is_reported(keyring: PrivateKeyring) -> None:
-    """A keyring that is not unlocked loses nothing, and works again afterwards."""
+    """A locked keyring is reported, keeps its entries, and works again once unlocked."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     lock_keyring()
@@ -128,7 +128,7 @@ def test_a_locked_keyring_is_reported(keyring: PrivateKeyring) -> None:
 
 
 def silent_prompter(keyring: PrivateKeyring) -> BusService:
-    """Return a password prompt of the desktop that is never answered."""
+    """Replace the desktop's password prompt by a service that never answers. Return it."""
     answers: dict[str, Answer] = {
         name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
     }
@@ -137,7 +137,7 @@ def silent_prompter(keyring: PrivateKeyring) -> BusService:
 
 
 def reason_in_time(vault: Vault) -> Reason:
-    """Return why the vault cannot be read within the deadlines of a client in a hurry."""
+    """Return why the vault cannot be read within shortened deadlines."""
 
     async def read() -> None:
         calls = VaultCalls(vault)
@@ -150,7 +150,7 @@ def reason_in_time(vault: Vault) -> Reason:
 
 
 def test_a_prompt_without_an_answer_ends(keyring: PrivateKeyring) -> None:
-    """A prompt without an answer is given up, and is not shown again."""
+    """A prompt without an answer is dismissed, and not shown again."""
     vault = open_vault()
     vault.write(TANAKA, record())
     lock_keyring()
@@ -188,7 +188,7 @@ def test_quitting_does_not_wait_for_a_prompt(keyring: PrivateKeyring, tmp_path: 
 
 
 def test_a_keyring_that_was_never_made(keyring: PrivateKeyring) -> None:
-    """A keyring that does not exist yet is asked for with a prompt, as to unlock it."""
+    """For a keyring that does not exist yet, a prompt appears, as for unlocking."""
     keyring.stop_service()
     shutil.rmtree(keyring.directory / "data")
     command = ["gnome-keyring-daemon", "--foreground", "--components=secrets"]
@@ -206,7 +206,7 @@ def test_a_keyring_that_was_never_made(keyring: PrivateKeyring) -> None:
 
 
 def test_a_service_that_says_nothing(keyring: PrivateKeyring) -> None:
-    """A service that hangs does not hang the client, which finds it when it is back."""
+    """A service that hangs does not block the client, which uses it again once it answers."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     process = keyring._service
@@ -232,7 +232,7 @@ def test_an_entry_of_bytes_is_broken(keyring: PrivateKeyring) -> None:
 
 
 class StaleCopies(KeyringBackend):
-    """Keeps a copy of what it replaces, as WinVaultKeyring does. `error` is raised by a read."""
+    """A backend that keeps copies of replaced entries, as WinVaultKeyring. Reads raise `error`."""
 
     priority = 0
     error: Exception | None = None
@@ -260,7 +260,7 @@ StaleCopies.__name__ = "WinVaultKeyring"
 
 
 def test_older_copies_go_where_the_backend_leaves_them() -> None:
-    """The old copy of a password that Windows' backend keeps is removed, also after a crash."""
+    """The copy of an old password that Windows' backend keeps is removed, also after a crash."""
     backend, copy = StaleCopies(), (f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user)
     vault = KeyringVault(lambda: backend)
     vault.write(TANAKA, record("one"))
@@ -275,7 +275,7 @@ def test_older_copies_go_where_the_backend_leaves_them() -> None:
 
 
 def test_a_backend_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that keeps nothing is reported; no error quotes more than a type and a number."""
+    """A backend that stores nothing is reported; errors quote only a type and a number."""
     backend = StaleCopies()
     vault = KeyringVault(lambda: backend)
     monkeypatch.setattr(backend, "set_password", lambda *_: None)

@@ -1,3 +1,3 @@
-"""The fixtures of the server."""
+"""The server's fixtures for the tests of security."""
 
 from tests.support.server_fixtures import *  # noqa: F403

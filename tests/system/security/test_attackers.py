@@ -25,7 +25,7 @@ from tests.support.server_fixtures import P1, P2, in_thread
 
 
 async def test_a_stolen_verifier_does_not_log_in(gateway: Gateway, user: User) -> None:
-    """The keys of a stolen verifier do not log in."""
+    """The keys in a stolen verifier are not enough to log in."""
     stolen = parse_verifier(user.password)
     for key in (stolen.stored_key, stolen.server_key, hashlib.sha256(stolen.stored_key).digest()):
         async with Client(gateway.port) as thief:
@@ -43,7 +43,7 @@ async def test_a_stolen_verifier_does_not_log_in(gateway: Gateway, user: User) -
 
 
 def test_a_stolen_session_opens_nothing(user: User) -> None:
-    """A stolen session row opens no page, and a log-out ends a stolen cookie."""
+    """A session row from the database opens no page, and a log-out ends a stolen cookie."""
     browser = Browser(SERVER_NAME="localhost")
     browser.force_login(user)
     assert browser.get("/").status_code == 200
@@ -65,7 +65,7 @@ def test_a_stolen_session_opens_nothing(user: User) -> None:
 
 
 async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[..., User]) -> None:
-    """A stranger that claims a PC's id and key neither ends its wait nor gets its push."""
+    """Another user with a PC's id and key neither disconnects that PC nor gets its push."""
     victim, attacker = await in_thread(make_user), await in_thread(make_user)
     async with Client(gateway.port) as pc, Client(gateway.port, key=pc.key) as claimed:
         await pc.log_in(victim.username, P1)
@@ -79,7 +79,7 @@ async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[
         assert await in_thread(
             lambda: list(PushDelivery.objects.filter(change=pushed.change_id))
         ) == [await in_thread(lambda: PushDelivery.objects.get(device=device))]
-        # The attacker was sent nothing of it, and cannot report about it either.
+        # The attacker got no part of the push, and cannot report about it either.
         await claimed.send(messages.UpdateFailed(change_id=pushed.change_id, reason="refused"))
         await claimed.log_in(attacker.username, P1)
         outcome = await in_thread(lambda: PushDelivery.objects.get(device=device).outcome)
@@ -87,7 +87,7 @@ async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[
 
 
 async def test_devices_without_number(gateway: Gateway, user: User) -> None:
-    """A client that makes device after device is throttled."""
+    """A client that registers device after device is throttled."""
 
     def fill() -> None:
         for number in range(records.MAX_NEW_DEVICES - 1):

@@ -16,7 +16,7 @@ NEW_SEED = random.SystemRandom().randrange(2, 2**31)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments to its end."""
+    """Run Python with these arguments. Return the completed process."""
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
@@ -29,14 +29,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("seed", [1, NEW_SEED], ids=["fixed", "new"])
 def test_no_input_breaks_anything(seed: int) -> None:
-    """No mutated input breaks an invariant, with a fixed seed and a new one."""
+    """No mutated input breaks an invariant, with a fixed seed and with a new one."""
     done = run("-m", "fuzz", "--plain", "--runs=2500", f"--seed={seed}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"seed {seed}, failed: none" in done.stdout
 
 
 def test_guided_by_coverage() -> None:
-    """Guided by atheris, a run reaches several places in the code."""
+    """A run guided by atheris covers new places in the code."""
     done = run("-m", "fuzz", "--runs=120", "--target=wire", "--seed=1", "--guided")
     assert done.returncode == 0, done.stdout + done.stderr
     assert max(map(int, re.findall(r"cov: (\d+) ft:", done.stderr))) > 10

@@ -53,7 +53,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def no_umask() -> Iterator[None]:
-    """Set umask 0, so that only the program can make files private."""
+    """Set umask 0, so that files are private only if the program makes them so."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -70,7 +70,7 @@ def pc(home: Path, keyring_environment: dict[str, str]) -> Iterator[Pc]:
 
 
 def test_a_running_client(home: Path, pc: Pc) -> None:
-    """All files and folders of a running client are for its user only, and it writes no core."""
+    """All files and folders of a running client are private, and it writes no core dump."""
     pc.start()
     pc.wait_for("logged_out")
     assert psutil.Process(pc.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
@@ -83,7 +83,7 @@ def test_a_running_client(home: Path, pc: Pc) -> None:
 
 
 def test_the_places_of_the_platform(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders below the home, new ones above them, and a saved log are for their user only."""
+    """The client's folders below the home, new parents, and a saved log are private."""
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))

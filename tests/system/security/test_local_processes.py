@@ -1,4 +1,4 @@
-"""What other programs see of the client's processes, and can make them load."""
+"""What other programs can read of the client's processes, and make them load."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {BECOME}
 sys.exit(agent.__main__.main(sys.argv[1:]))
 """
-"""A command of the client, run by a user who is not root; what it needs is imported before."""
+"""A client's command that gives up root once it has imported what it needs."""
 
 
 @pytest.fixture(
@@ -104,7 +104,7 @@ print(json.dumps(seen))
 
 @needs_root
 def test_no_other_program_looks_into_it(victim: subprocess.Popen[str], tmp_path: Path) -> None:
-    """No program, not even of the same user, reads its memory or files; it leaves no core."""
+    """No program, even of the same user, reads a hardened process; it leaves no core dump."""
     code = "import time; print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", f"{BECOME}\n{code}", str(OWNER)], stdout=subprocess.PIPE
@@ -123,7 +123,7 @@ def test_no_other_program_looks_into_it(victim: subprocess.Popen[str], tmp_path:
 
 
 def test_the_client_itself_is_hardened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` and the one-time client are hardened before they use the keyring."""
+    """`run`, and a command that acts as the client, are hardened before they use the keyring."""
 
     class HardenedError(Exception): ...
 
@@ -175,7 +175,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     environ, files, folder, line, arguments = json.loads(seen.read_text())
     assert SECRET not in json.dumps(environ)
     assert environ["COCONOWORK_HOME"] == str(tmp_path)
-    assert files in ([0, 1, 2], [0, 1, 2, 3])  # the last one is the look into the folder itself
+    assert files in ([0, 1, 2], [0, 1, 2, 3])  # 3 is the listing's own
     assert folder == str(ROOT)
     assert arguments == ["dialog", "password"]
     assert json.loads(line).keys() <= {
@@ -185,7 +185,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_names_of_the_environment_on_windows() -> None:
-    """Names of variables are compared without case, and PyInstaller's own are passed on."""
+    """Names of variables are compared without case; PyInstaller's variables are passed on."""
     environ = {"SystemRoot": "a", "Path": "b", "_PYI_APPLICATION_HOME_DIR": "c", "Token": "d"}
     assert window_environment(environ).keys() == environ.keys() - {"Token"}
 
@@ -194,7 +194,7 @@ def test_names_of_the_environment_on_windows() -> None:
 
 
 def test_no_planted_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a window nor the installed script imports from the folder where it was started."""
+    """Window and installed script import nothing from the folder in which they are started."""
     hostile, taken = tmp_path / "hostile", tmp_path / "taken"
     hostile.mkdir()
     names = {*sys.stdlib_module_names, "agent", "tkinter", "msgspec", "websockets", "keyring"}
@@ -206,7 +206,7 @@ def test_no_planted_module_is_imported(tmp_path: Path, monkeypatch: pytest.Monke
     dialogs.show_about()
     shown = dialogs._open
     assert shown is not None
-    assert shown._process.wait(60) != 0  # it came as far as to miss the screen
+    assert shown._process.wait(60) != 0  # fails for want of a screen
     dialogs.close()
 
     script = tmp_path / "bin" / "coconowork-client"
@@ -219,6 +219,6 @@ def test_no_planted_module_is_imported(tmp_path: Path, monkeypatch: pytest.Monke
     done = subprocess.run([script, "status"], env=environ, capture_output=True, check=False)
     assert done.returncode == 3, done.stderr
     assert not taken.exists()
-    # The same without our care, so that this test can fail:
+    # Without the protection the planted module is imported, so this test can fail:
     subprocess.run([*program(), "--version"], check=False, capture_output=True, timeout=60)
     assert taken.exists()

@@ -1,4 +1,4 @@
-"""The desktop that tests of the Windows program share. Windows itself runs only `adapters/`."""
+"""Fixtures of the tests on Windows desktops. On Windows itself, only `adapters/` runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if not ON_WINDOWS:
         for item in items:
             if here in item.path.parents:
                 item.add_marker("windows")
-                # Not for the fixtures: the first to need it waits until the product is built.
+                # Fixtures have no time limit, because one of them builds the product.
                 item.add_marker(pytest.mark.timeout(300, func_only=True))
 
     @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ OURS = re.compile(
     r"coconowork-client|update-password|gw\.example\.com|wss?://|PC"
     r"|\b(run|status|login|logout|quit|doctor|bogus)\b|--?[a-z]+"
 )
-"""What stays as it is in Japanese."""
+"""Words that are not translated into Japanese."""
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,7 @@ class Patient:
     vault: FakeVault = field(default_factory=FakeVault)
     proxy: str = "none"
     said: dict[Step, str] = field(default_factory=dict)
-    """Of each step that was reported, what was seen."""
+    """The text of each reported step."""
     outcomes: dict[Step, str] = field(default_factory=dict)
 
     def store(self, server: str, password: str = PASSWORD, **more: Any) -> Identity:

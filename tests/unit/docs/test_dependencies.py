@@ -20,7 +20,7 @@ LOCKS = [
     "installer/requirements-tools.txt",
 ]
 SECTIONS = {"Both programs": "", "The client": "client", "The server": "server"}
-"""Beginning of a heading on the page, and the extra that its table lists."""
+"""The beginning of each heading on the page, and the extra that its table lists."""
 ELSEWHERE = {
     "pystray": "GNU Lesser General Public License v3 (LGPLv3)",
     "pywin32": "PSF",

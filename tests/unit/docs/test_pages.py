@@ -15,7 +15,7 @@ FILE = re.compile(
     r"`((?:agent|assets|bench|demo|docs|fuzz|installer|protocol|server|tests|\.ci)/[\w./-]*)`"
 )
 MADE = {"agent/assets/"}
-"""Named on a page, but made by a build only."""
+"""Folders that pages name and only a build makes."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

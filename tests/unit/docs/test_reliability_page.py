@@ -10,7 +10,7 @@ from tests.support.places import ROOT
 PAGE = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 _R = Reason
 NOT_TRIED_AGAIN = {_R.CREDENTIALS, _R.EXPIRED, _R.OLD_PASSWORD, _R.BUSY, _R.NO_CODES}
-"""Answers to a password: the client waits for its user, or the user for the client."""
+"""Reasons after which the client does not retry without its user."""
 
 
 def row(reason: Reason) -> str:

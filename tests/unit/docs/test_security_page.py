@@ -8,7 +8,7 @@ from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "security.md").read_text("utf-8")
 TEST = r"`([\w/]+\.py)::(\w+)(?:::(\w+))?`"
-"""A file of tests, a function or class in it, and perhaps a method of the class."""
+"""A test file, a function or class in it, and perhaps a method of the class."""
 
 
 def test_every_named_test_exists() -> None:

@@ -36,7 +36,7 @@ BOX = (
     "nKEVuaVbVjLbq2+cocnyKgmkPOXvLNJs/dpMlGoOxZ+VNtpZtv9ycCZr/cmqt8QNCpxUmYoes1pmKznvh/ORbsjj"
     "CemOrFd8U4rJmVSSPnVQfCqSie9xaPX7h3T8TWUk2Ez3PNc="
 )
-"""CONTENT, sealed once for KEY."""
+"""CONTENT, sealed for KEY in an earlier run."""
 
 
 def boxed(plain: bytes) -> str:

@@ -11,7 +11,7 @@ from django.db.models import NOT_PROVIDED
 
 TAKES_AWAY = (operations.DeleteModel, operations.RemoveField, operations.RenameField)
 CANNOT_BE_SEEN = operations.RunSQL
-"""What it does is not known here."""
+"""Operations whose effect this test cannot see."""
 
 
 @pytest.mark.usefixtures("database")

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.keyring
 def test_a_console_that_is_paused_and_closed(
     servers: LoopThread, new_pc: Callable[..., Pc]
 ) -> None:
-    """A console takes no more text, then the kernel says that it is gone: the client goes on."""
+    """The client runs on when its terminal is paused, and when it is closed."""
     gateway = FakeGateway()
     pc = new_pc(servers.host(gateway.running()))
     reading, writing = os.pipe()
@@ -71,12 +71,12 @@ def test_a_resume(servers: LoopThread, caplog: pytest.LogCaptureFixture) -> None
 
     client.post(ev.NetworkChanged())
     eventually(lambda: "NetworkChanged -> Probe" in caplog.text)
-    sleep(PROBE_S + 0.5)  # as long as an answer could take
+    sleep(PROBE_S + 0.5)  # an answer may take PROBE_S
     client.says("standby")
     assert len(gateway.hellos) == 1
 
     wire.pull()
-    wire.plug_in()  # the old connection stays dead
+    wire.plug_in()  # does not revive the old connection
     client.post(ev.NetworkChanged())
     eventually(lambda: len(gateway.hellos) == 2)
     client.says("standby")
@@ -92,7 +92,7 @@ def test_everything_breaks_around_a_waiting_client(
     new_pc: Callable[..., Pc],
     tmp_path: Path,
 ) -> None:
-    """In a random order, two at a time, twice each: the client waits again and takes a push."""
+    """After each two of all faults, in random order, the client is in standby and takes a push."""
     server.installation.add_user("chaos")
     wire = Wire(servers, server.gateway)
     pc = new_pc(wire.address, user="chaos", password=P1, **keyring.environment)
@@ -125,7 +125,7 @@ def test_everything_breaks_around_a_waiting_client(
 
     freeze()
     go_on()
-    eventually(pc.troubles, or_say=pc.log)  # noticed without being told to reconnect
+    eventually(pc.troubles, or_say=pc.log)  # noticed without a reconnect command
     assert pc.troubles()[0][:2] == ("connection_lost", "closed with 1006")
     pc.says("standby")
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {

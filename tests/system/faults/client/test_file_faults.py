@@ -38,7 +38,7 @@ identity = Identity(server="wss://gw.example.com/gateway", user="suzuki")
 save_identity(paths, identity)
 StateFile(paths.state_dir).save(identity, SavedState(clock_offset_s=3.0))
 """
-"""Saves settings, their copy, and the state, each with new content."""
+"""A program that saves settings, their copy, and the state, each with new content."""
 
 
 def paths_in(directory: Path) -> Paths:
@@ -108,7 +108,7 @@ def test_killed_during_a_write(tmp_path: Path, rename: int) -> None:
 
 
 def test_damaged_settings(tmp_path: Path) -> None:
-    """They are renamed, and the last good copy takes their place, unless it is damaged too."""
+    """Damaged settings are renamed; the last copy replaces them, unless it is damaged, too."""
     paths = paths_in(tmp_path)
     settings.save_identity(paths, TANAKA)
     good = paths.config_file.read_bytes()
@@ -122,7 +122,7 @@ def test_damaged_settings(tmp_path: Path) -> None:
         assert settings.load(paths, environ={}).identity == TANAKA
 
     with paths.config_file.open("r+b") as file:
-        file.truncate(2**36)  # no memory takes it; the file system stores no zeros
+        file.truncate(2**36)  # too large for memory; a sparse file
     with pytest.raises(BrokenSettings, match="too large"):
         settings.load(paths, environ={})
     assert settings.set_aside(paths) == (aside, True)

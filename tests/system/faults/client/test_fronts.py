@@ -1,4 +1,4 @@
-"""What nginx, haproxy and Caddy answer while the gateway is away, as the client takes it."""
+"""The client's reaction to nginx, haproxy and Caddy while the gateway is down."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITS = {
     "haproxy": {"maxconn 100000": "maxconn 200"},
     "caddy": {"lb_try_duration 5s": "lb_try_duration 1s"},
 }
-"""What differs from docs/operations.md besides addresses."""
+"""Changes of the configurations in docs/operations.md, besides addresses."""
 
 
 @pytest.mark.timeout(60)
@@ -27,7 +27,7 @@ LIMITS = {
 async def test_fronts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, answer: str
 ) -> None:
-    """Each answer is `unavailable`, and tried again soon."""
+    """Each proxy's answer gives the reason `unavailable`, and a retry soon."""
     authority = Authority(tmp_path / "tls")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     gateway, front = free_port(), free_port()

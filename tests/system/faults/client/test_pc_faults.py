@@ -1,4 +1,4 @@
-"""Faults of a PC with the real client: its disk, its profile, its files, its keyring, its clock."""
+"""The real client on a PC with faults: its disk, files, keyring and clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def address(servers: LoopThread) -> str:
 
 
 def fill(disk: Path) -> Path:
-    """Fill the disk. Return the file to remove for room."""
+    """Fill the disk. Return the file whose removal makes room."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as caught:  # noqa: PT011, PT012 - see below
         while True:
@@ -48,7 +48,7 @@ def fill(disk: Path) -> Path:
 def test_a_full_disk_and_a_read_only_one(
     tmp_path: Path, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """The client works, saves the settings when there is room again, and is still the only one."""
+    """On a full or read-only disk the client works, saves its settings later, and stays alone."""
     with small_disk(tmp_path / "pc-0", "512k") as disk:
         pc = new_pc(address)
         pc.paths.config_file.unlink()
@@ -111,7 +111,7 @@ def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> 
 def test_a_keyring_that_goes_and_comes_back(
     keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """At a start the status says what to do; a client that waits goes on without its keyring."""
+    """Without a keyring, `status` says what to do at a start; a waiting client waits on."""
     pc = new_pc(address, **keyring.environment)
     for take_away, reason, hint in (
         (keyring.stop_service, "vault_missing", "起動"),
@@ -124,7 +124,7 @@ def test_a_keyring_that_goes_and_comes_back(
         assert hint in as_seen(status, "ja")[2]
         assert f"trouble: {reason}" in pc.log()
         keyring.stop_service()
-        keyring.start_service()  # as after a login to the desktop, unlocked
+        keyring.start_service()  # unlocked, as after a sign-in
         pc.says("standby", within_s=60)
 
     keyring.stop_service()
@@ -172,7 +172,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 @pytest.mark.skipif(FAKETIME is None, reason="not on this machine: faketime (.ci/packages test)")
 def test_a_clock_that_jumps(servers: LoopThread, new_pc: Callable[..., Pc], tmp_path: Path) -> None:
-    """Ten years change no days left and no login; a certificate that is refused names the clock."""
+    """A clock wrong by ten years changes no login; a refused certificate's text names the clock."""
     authority = Authority(tmp_path / "authority")
     gateway = FakeGateway(honest({PASSWORD: "old"}, valid_until=at(30)))
     tls = authority.context("localhost", days=(-1, 4000))
@@ -184,13 +184,13 @@ def test_a_clock_that_jumps(servers: LoopThread, new_pc: Callable[..., Pc], tmp_
         SSL_CERT_FILE=str(authority.file),
         LD_PRELOAD=str(FAKETIME),
         FAKETIME_TIMESTAMP_FILE=str(file),
-        FAKETIME_CACHE_DURATION="1",  # to read the file at each look makes the start slow
+        FAKETIME_CACHE_DURATION="1",  # without a cache the start is slow
         FAKETIME_DONT_FAKE_MONOTONIC="1",
-        NO_FAKE_STAT="1",  # imports would read the file at each look at a module
+        NO_FAKE_STAT="1",  # the same for imports
     )
 
     def jump(days: int) -> None:
-        """Make the clock wrong by this many days. The client logs each question for its status."""
+        """Set the clock off by `days`. The client logs each question for its status."""
         new = file.with_suffix(".new")
         new.write_text(f"{days:+d}d\n")
         new.replace(file)
@@ -198,7 +198,7 @@ def test_a_clock_that_jumps(servers: LoopThread, new_pc: Callable[..., Pc], tmp_
         eventually(lambda: pc.status() and pc.log().splitlines()[-1].startswith(year))
 
     def has_30_days() -> None:
-        # A busy machine's keyring may need more than its deadline, which is no matter of the clock.
+        # On a busy machine the keyring may exceed its deadline, whatever the clock.
         assert pc.says("standby_old_password", within_s=100)["days_left"] == 30
 
     pc.start()

@@ -37,7 +37,7 @@ def test_a_day() -> None:
 
 
 def test_growth_is_reported() -> None:
-    """Each figure that grows is reported."""
+    """The report names each figure that has grown."""
     flat = Sample(0, 30_000, 40_000, 12, 4, 5, 100_000)
     assert sample.growth([flat, flat]) == []
     grown = {"memory_kib": 32_000, "objects": 40_300, "handles": 15, "threads": 7, "tasks": 9}

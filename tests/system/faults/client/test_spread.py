@@ -1,4 +1,4 @@
-"""Many clients of a server that dies come back spread out over time."""
+"""Many clients of a server that ends reconnect spread over time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Member:
     def __init__(self, address: str) -> None:
         self.state = State.CONNECTING
         self.delays: list[float] = []
-        """Seconds that it chose to wait, since it was last in standby."""
+        """The delays in seconds that the client chose since its last standby."""
         self.runtime = ClientInMemory(address, show=self._show)
 
     def _show(self, view: View) -> None:
@@ -38,7 +38,7 @@ class Member:
 
 
 async def test_clients_of_a_dead_server_come_back_spread_out() -> None:
-    """No tenth of a round has twice its share of tries, and all clients come back."""
+    """In a round no tenth of the time has over twice its share of tries; all clients reconnect."""
     machine.raise_file_limit()
     loop, gateway, server = asyncio.get_running_loop(), FakeGateway(), AsyncExitStack()
     await server.enter_async_context(gateway.running())
@@ -71,12 +71,12 @@ async def test_clients_of_a_dead_server_come_back_spread_out() -> None:
         tenths = Counter(min(9, int((d - least_s) / (span_s - least_s) * 10)) for d in delays)
         print(f"{least_s:.1f} to {span_s:.0f} s, by tenths: {sorted(tenths.items())}")
         assert max(tenths.values()) <= CLIENTS / 10 * 2
-    # No clients try in step: the busiest 100 ms of the first round have no crowd in them.
+    # No 100 ms of the first round have over 12 % of the tries.
     first = [member.delays[0] for member in members]
     assert max(sum(low <= each < low + 0.1 for each in first) for low in first) <= CLIENTS * 0.12
 
     async with gateway.running(port=gateway.port):
-        for member in members:  # all PCs get their network back, too: no client waits for long
+        for member in members:  # ends the delays
             member.runtime.post(ev.NetworkChanged())
         await eventually_async(all_wait, within_s=120)
         for member in members:

@@ -1,4 +1,4 @@
-"""Proxies that lead to the server, and one that does not: what the user sees, log and next try.
+"""Proxies that connect or refuse: the client's status, log and next try.
 
 The clients are real processes. `tests/unit/agent/core` and `tests/unit/agent/test_connection.py`
 have all kinds of proxies and failures.
@@ -28,7 +28,7 @@ WRONG_PASSWORD = "Wrong-pass-8"
 
 @pytest.fixture
 def gateway(servers: LoopThread, tmp_path: Path) -> tuple[int, str]:
-    """Return a port where a gateway listens, and the file of the authority to trust."""
+    """Return the port of a gateway, and the certificate file of the authority to trust."""
     authority = Authority(tmp_path / "authority")
     made = FakeGateway()
     servers.host(made.running(tls=authority.context(NAME)))
@@ -39,7 +39,7 @@ def gateway(servers: LoopThread, tmp_path: Path) -> tuple[int, str]:
 def test_a_proxy_with_a_password(
     servers: LoopThread, new_pc: Callable[..., Pc], gateway: tuple[int, str], scheme: str
 ) -> None:
-    """The client connects by the server's name, and its log does not have the proxy's password."""
+    """The proxy gets the server's name, and the log does not have the proxy's password."""
     proxy = Proxy(NAME, gateway[0], asks_for_login=True)
     port = servers.serve(proxy.http if scheme == "http" else proxy.socks5)
     address = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{port}"
@@ -54,7 +54,7 @@ def test_a_proxy_with_a_password(
 def test_a_proxy_that_refuses_the_password(
     servers: LoopThread, new_pc: Callable[..., Pc], gateway: tuple[int, str]
 ) -> None:
-    """The status has state, reason, remedy and the next try, which is late, in each language."""
+    """The status has, in each language, state, reason, remedy, and the next try's late time."""
     proxy = Proxy(NAME, gateway[0], asks_for_login=True)
     address = f"http://{USER}:{WRONG_PASSWORD}@127.0.0.1:{servers.serve(proxy.http)}"
     pc = new_pc(f"wss://{NAME}/gateway", COCONOWORK_PROXY=address, SSL_CERT_FILE=gateway[1])

@@ -1,4 +1,4 @@
-"""Installations to break, on SQLite and on PostgreSQL, copied from such that are made once."""
+"""Installations to break, on SQLite and PostgreSQL, copied from templates made once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.postgres import Postgres, running_postgres
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One that may be stopped and killed, as long as it runs again afterwards."""
+    """Yield a PostgreSQL that tests may stop and kill, and must start again."""
     with running_postgres(fsync=True) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """Return the installation that the others on PostgreSQL are copies of."""
+    """Return the template of the installations on PostgreSQL."""
     folder = tmp_path_factory.mktemp("template")
     made = Installation(folder / "data", database=postgres.new_database())
     made.create()
@@ -44,7 +44,7 @@ def installation_on_postgres(
 
 @pytest.fixture(params=["installation", "installation_on_postgres"], ids=["sqlite", "postgresql"])
 def any_installation(request: pytest.FixtureRequest) -> Installation:
-    """On either engine."""
+    """Return a new installation on the parameter's database engine."""
     installation: Installation = request.getfixturevalue(request.param)
     return installation
 
@@ -53,7 +53,7 @@ def any_installation(request: pytest.FixtureRequest) -> Installation:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Yield one server on either engine for the tests of a module, each with users of its own."""
+    """Yield one server per engine for the tests of a module, each with its own users."""
     directory = tmp_path_factory.mktemp("server") / "data"
     if request.param == "sqlite":
         made = Installation(directory)

@@ -1,4 +1,4 @@
-"""`backup` and `restore`: copies made while the server works, and what a restore undoes."""
+"""`backup` and `restore`: copies while the server runs, and what a restore undoes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installati
 
 
 def rows(file: Path, statement: str) -> list[tuple[str]]:
-    """Return what a statement finds in the database of a file."""
+    """Return the rows of `statement` from the SQLite database `file`."""
     with closing(sqlite3.connect(file)) as database:
         return database.execute(statement).fetchall()
 
 
 def write_pairs(installation: Installation, stop: threading.Event, written: list[int]) -> None:
-    """Commit pairs of rows, as fast as it goes."""
+    """Commit pairs of rows until `stop`. Append the number of each pair to `written`."""
     insert = "INSERT INTO console_account (name, created_at) VALUES (?, '2026-01-01')"
     with closing(sqlite3.connect(installation.file, timeout=30)) as database:
         while not stop.is_set():
@@ -34,7 +34,7 @@ def write_pairs(installation: Installation, stop: threading.Event, written: list
 
 
 def test_copies_while_it_is_written_to(installation: Installation, tmp_path: Path) -> None:
-    """Each copy is whole, of one moment, has all that was committed before, and is private."""
+    """Each copy is whole, private, of one moment, and has all that was committed before."""
     stop, written = threading.Event(), list[int]()
     writer = threading.Thread(target=write_pairs, args=(installation, stop, written))
     writer.start()
@@ -55,7 +55,7 @@ def test_copies_while_it_is_written_to(installation: Installation, tmp_path: Pat
 
 
 def test_refused(installation: Installation, tmp_path: Path) -> None:
-    """An impossible backup or restore says why; it touches no file, and leaves none behind."""
+    """An impossible backup or restore says why, and changes and leaves no file."""
     there, nowhere = tmp_path / "there", tmp_path / "none" / "x"
     there.write_text("something else, which is no database" * 100)
     content = bytearray(installation.file.read_bytes())
@@ -84,11 +84,11 @@ def test_refused(installation: Installation, tmp_path: Path) -> None:
 
 
 async def test_restore_undoes(installation: Installation, tmp_path: Path) -> None:
-    """After the restore of an older copy the server knows the passwords of that moment alone.
+    """After the restore of an older copy the server knows only the passwords of that time.
 
-    Who took the newer one is refused, and told so; who had not yet taken it goes on; a user
-    disabled since may log in again. The restore says what was done since, and keeps the database.
-    A running server keeps the restore from happening.
+    PCs with a newer password are refused, with the reason; PCs without it log in; a user
+    disabled since may log in again. The restore lists later changes, and keeps the database.
+    While a server runs, the restore is refused.
     """
     pk, leaver = installation.add_user("tanaka"), installation.add_user("leaver")
     copy, key = tmp_path / "copy", new_key()
@@ -114,13 +114,13 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
     assert str(kept) in done.stdout
     assert rows(kept, "SELECT count(*) FROM console_auditevent") == before
     with installation.serving(GATEWAY_NAME="office") as server:
-        # The PC was waiting at that moment; now it is not.
+        # The PC was waiting when the copy was made; now it is not.
         waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
         assert installation.query(waiting) == [(0,)]
         async with Client(server.gateway, key=key) as took_it:
             refused = messages.Rejected(reason="credentials")
             assert await took_it.try_log_in("tanaka", P2) == refused
-            # What the person types then, in the tray, is the password of that time.
+            # The user then types the password of that time in the tray.
             assert (await took_it.log_in("tanaka", P1)).password == "current"
         async with Client(server.gateway) as disabled_since:
             assert (await disabled_since.log_in("leaver", P1)).password == "current"
@@ -132,7 +132,7 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
 def test_restore_over_a_wreck_and_into_an_empty_place(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """A database that cannot be read is kept. The new files are private, of the service's user."""
+    """A database that cannot be read is kept. New files are private and belong to the service."""
     user, wreck, copy = 65534, b"not a database any more" * 500, tmp_path / "copy"
     assert installation.run("backup", str(copy)).returncode == 0
     elsewhere = Installation(tmp_path / "new" / "place")
@@ -148,7 +148,7 @@ def test_restore_over_a_wreck_and_into_an_empty_place(
     assert "cannot be read" in done.stdout
     [kept] = installation.directory.glob("coconowork.sqlite3.*")
     assert kept.read_bytes() == wreck
-    assert installation.run("backup", f"{copy}-again").returncode == 0  # leaves no files of root's
+    assert installation.run("backup", f"{copy}-again").returncode == 0  # leaves no file of root
     for file in installation.directory.glob("coconowork.sqlite3*"):
         assert (file.stat().st_uid, file.stat().st_gid) == (user, user)
         assert file.stat().st_mode & 0o077 == 0
@@ -157,7 +157,7 @@ def test_restore_over_a_wreck_and_into_an_empty_place(
 
 
 def test_secret_key_of_two_at_once(tmp_path: Path) -> None:
-    """Processes that start at once have one secret key, also without hard links."""
+    """Processes that start at once share one secret key, also without hard links."""
     as_on_fat = [
         "strace",
         "-f",

@@ -1,4 +1,4 @@
-"""Changes of one password at the same moment, from several sides, on real threads and processes."""
+"""Simultaneous changes of one password, on real threads and processes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.support.installation import (
 
 
 def at_the_form(server: Server, username: str, password: str, path: str) -> Browser:
-    """Return a browser that is logged in, with a form open."""
+    """Return a browser that is logged in and has the form at `path` open."""
     browser = server.browser(username, password)
     browser.open(path)
     return browser
 
 
 def change(browser: Browser, new: str) -> Callable[[], Any]:
-    """Return what sends the form of a password change, which is open."""
+    """Return a function that sends the open form of a password change."""
     fields = {"current_password": P1, "new_password1": new, "new_password2": new}
     return lambda: browser.submit(follow=False, **fields)
 
@@ -48,7 +48,7 @@ def count(installation: Installation, table: str, where: str, *values: object) -
 
 
 async def test_administrator_during_a_push(server: Server) -> None:
-    """Of an administrator's and a user's change at once the second counts, on the PC too."""
+    """Of simultaneous changes by administrator and user the second counts, also on the PC."""
     installation = server.installation
     pk = installation.add_user("suzuki")
     async with Client(server.gateway) as pc:
@@ -75,7 +75,7 @@ async def test_administrator_during_a_push(server: Server) -> None:
 
 
 async def test_disabled_in_the_middle(server: Server) -> None:
-    """A user disabled during a change is logged out everywhere, and loses no push by it."""
+    """A user disabled during a change is logged out everywhere, and the push stays pending."""
     pk = server.installation.add_user("sato")
     async with Client(server.gateway) as pc:
         await pc.log_in("sato", P1)
@@ -115,7 +115,7 @@ for user in User.objects.filter(username__startswith="person"):
 
 @POSTGRESQL
 def test_many_people_change_at_once(server: Server) -> None:
-    """All succeed, though the pool has 16 connections and the hashes take turns on the cores."""
+    """Many simultaneous changes succeed with 16 database connections and a queue of hashes."""
     installation, people = server.installation, 24
     for number in range(people):
         installation.add_user(f"person{number}")
@@ -141,9 +141,9 @@ def test_many_people_change_at_once(server: Server) -> None:
 
 @POSTGRESQL
 async def test_logins_do_not_deadlock_with_the_console(server: Server) -> None:
-    """PCs that log in together, while people change passwords, disconnect PCs and allow them.
+    """No deadlock when PCs log in while users change passwords, disconnect and allow PCs.
 
-    The fixture looks into both logs for deadlocks.
+    The fixture searches both logs for deadlocks.
     """
     people = 12
     users = [server.installation.add_user(f"owner{number}") for number in range(people)]
@@ -170,7 +170,7 @@ async def test_logins_do_not_deadlock_with_the_console(server: Server) -> None:
             browser.change_password(P1, P2, push=False)
             browser.change_password(P2, P3, push=False)
 
-    for number, key in enumerate(keys):  # so that every PC has a row
+    for number, key in enumerate(keys):  # makes each PC's row
         async with Client(server.gateway, key=key) as pc:
             await pc.log_in(f"owner{number}", P1)
     logins = [asyncio.create_task(log_in_again(number)) for number in range(people)]

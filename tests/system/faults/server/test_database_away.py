@@ -1,7 +1,7 @@
-"""The database, or the disk below it, is away for a while, and clients wait.
+"""The database, or its disk, fails for a while, and clients wait.
 
-They stay connected, pages say what is the matter and when to come again, and once it is back all
-is as it should be without a restart.
+Clients stay connected, pages say what is wrong and when to retry, and afterwards the server works
+without a restart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SOME_COOKIE = "sessionid=" + "x" * 32
 async def crowd(installation: Installation) -> AsyncIterator[tuple[Server, list[Client]]]:
     """Yield a server where PCs of tanaka wait, and two PCs that the test has to end.
 
-    Afterwards the others still wait, the console knows it, and a change reaches each of them.
+    At the end the other PCs must still wait, also for the console, and get a change.
     """
     installation.add_user("tanaka")
     with installation.serving() as server:
@@ -59,7 +59,7 @@ async def crowd(installation: Installation) -> AsyncIterator[tuple[Server, list[
 
 
 async def says_when_to_come_again(server: Server) -> None:
-    """Assert that a login is sent away with a time, and its password is not refused."""
+    """Assert that a login gets `bye` with a time to retry, not a refusal."""
     async with Client(server.gateway) as client:
         try:
             answer: Any = await client.try_log_in("tanaka", P1)
@@ -71,7 +71,7 @@ async def says_when_to_come_again(server: Server) -> None:
 
 
 def check_unavailable(answer: Any, said: str = "cannot use its database") -> None:
-    """Assert that a page is a 503 with a time to come again and nothing of our insides."""
+    """Assert that a page is a 503 with Retry-After, and shows no internals."""
     assert answer.status_code == 503, answer.status_code
     assert int(answer.headers["Retry-After"]) > 0
     answer.encoding = "utf-8"
@@ -82,7 +82,7 @@ def check_unavailable(answer: Any, said: str = "cannot use its database") -> Non
 
 @contextmanager
 def paused(postgres: Postgres) -> Iterator[None]:
-    """Pause PostgreSQL: connections are open, and nothing answers."""
+    """Pause PostgreSQL: connections stay open without answers."""
     postgres.pause()
     try:
         yield
@@ -93,7 +93,7 @@ def paused(postgres: Postgres) -> Iterator[None]:
 async def test_postgresql_stands_still_and_is_stopped(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
-    """Where nothing answers, a page gives up; where connections are refused, it does at once."""
+    """Pages are 503 while PostgreSQL hangs, after a time-out, and at once while it is stopped."""
     async with crowd(installation_on_postgres) as (server, leavers):
         with Browser(server.console) as browser:
             with paused(postgres):
@@ -123,9 +123,9 @@ SOON = (
 async def test_a_database_that_stands_still_does_not_keep_a_stop(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
-    """Clients are told at once, and the process is gone at the latest when it should be.
+    """At a stop while the database hangs, clients get `bye`, and the process ends in time.
 
-    The same with a second instead of the half minute that a stop may take.
+    Here a stop may take 1 s instead of half a minute.
     """
     installation = installation_on_postgres
     installation.add_user("tanaka")
@@ -140,16 +140,16 @@ async def test_a_database_that_stands_still_does_not_keep_a_stop(
 
 
 async def test_disk_is_full_and_sqlite_is_locked(installation: Installation) -> None:
-    """SQLite can be read and not be written: who waits goes on waiting, a change is not done.
+    """SQLite can be read but not written: clients wait on, and changes fail.
 
-    Writers wait for a lock up to 20 s; pages that only read are shown; nothing is lost.
+    Writers wait for a lock up to 20 s; pages that only read work; no end is lost.
     """
     async with crowd(installation) as (server, leavers):
         process = psutil.Process(server.process.pid)
         before = process.rlimit(psutil.RLIMIT_FSIZE)
         with server.browser("tanaka", P1) as browser:
             browser.open("/password/")
-            # No file of the server's grows any more, as on a full disk.
+            # No file of the server can grow, as on a full disk.
             process.rlimit(psutil.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             form: Any = {"current_password": P1, "new_password1": P2, "new_password2": P2}
             check_unavailable(await asyncio.to_thread(lambda: browser.submit(**form)))
@@ -166,7 +166,7 @@ async def test_disk_is_full_and_sqlite_is_locked(installation: Installation) -> 
                     asyncio.to_thread(browser.log_in, ADMIN, ADMIN_PASSWORD)
                 )
                 assert (await asyncio.to_thread(reader.get, "/login/")).status_code == 200
-                await asyncio.sleep(1)  # how long it is locked, not what is waited for
+                await asyncio.sleep(1)  # the time of the lock
                 assert not login.done()
                 other.execute("ROLLBACK")
             assert await login

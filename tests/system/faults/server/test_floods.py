@@ -45,14 +45,14 @@ OPENINGS = [
 """Nothing, half an upgrade, half a frame, half a TLS hello."""
 FLOODER = "127.0.0.66"
 TOO_MANY = 620
-"""More than one address may have before it logs in, and than the console takes from one."""
+"""More connections than gateway, before a login, and console allow one address."""
 PONG_S = 1.0
 """The latest pong that a client may get during a flood."""
 PINGERS = 3
 PAUSE_S = 0.6
-"""Each sends a ping so often: two frames a second are allowed."""
+"""Seconds between a client's pings: two frames a second are allowed."""
 LOG_BYTES = 100_000
-"""What a flood may write to the log."""
+"""The most that a flood may write to the log."""
 Newcomer = Callable[..., Awaitable[None]]
 _numbers = itertools.count(1)
 
@@ -61,7 +61,7 @@ _numbers = itertools.count(1)
 def flood(
     port: int, number: int, opening: bytes, address: str = FLOODER
 ) -> Iterator[list[socket.socket]]:
-    """Open so many connections from an address that begin like this, and then stop."""
+    """Open `number` connections from `address` that send `opening` and then nothing."""
     with ExitStack() as stack:
         sockets = []
         for _ in range(number):
@@ -73,7 +73,7 @@ def flood(
 
 
 def first_lines(sockets: list[socket.socket]) -> list[bytes]:
-    """Return how each connection was answered."""
+    """Return the first line of each connection's answer."""
     for each in sockets:
         each.settimeout(30)
     return [each.recv(12) for each in sockets]
@@ -90,10 +90,10 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 class Pingers:
-    """`with Pingers(server, user) as pingers`: clients that ping, on a thread of their own.
+    """`with Pingers(server, user) as pingers`: clients that ping, on a separate thread.
 
-    `slowest_s` is the longest time to a pong, without the time in which the server's main thread,
-    or the pingers' own, was ready to run and got no core: other tests share the machine.
+    `slowest_s` is the longest time to a pong, less the time in which the server's main thread
+    or the pingers' thread was ready but had no core: other tests share the machine.
     """
 
     def __init__(self, server: Server, user: str) -> None:
@@ -140,7 +140,7 @@ class Pingers:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Yield one server, with the options of the parameter, for all floods that have the same."""
+    """Yield one server with the parameter's options, for all floods with these options."""
     installation = Installation(tmp_path_factory.mktemp("server") / "data")
     installation.create()
     with installation.serving(**request.param) as running:
@@ -154,10 +154,10 @@ FEW_FILES = pytest.mark.parametrize("server", [{"program": FEW}], indirect=True)
 
 @asynccontextmanager
 async def attacked(server: Server) -> AsyncIterator[Newcomer]:
-    """Let a client of a new user wait during a flood. Yield a function that logs in another PC.
+    """Have a new user's client wait during a flood. Yield a function that logs in another PC.
 
-    Check that pings are answered in time, that the log stays small, and that the client gets a push
-    afterwards.
+    Check afterwards that pongs came in time, that the log is small, and that the client gets a
+    push.
     """
     user = f"user{next(_numbers)}"
     server.installation.add_user(user)
@@ -185,14 +185,14 @@ async def the_console_answers(server: Server) -> None:
 
 
 async def test_gateway_is_flooded(server: Server) -> None:
-    """Connections that stop at any point before a login, by the hundred, keep no PC out."""
+    """Hundreds of connections that stop at any point before a login lock out no PC."""
     async with attacked(server) as newcomer:
         for opening in OPENINGS:
             with flood(server.gateway, TOO_MANY // len(OPENINGS), opening):
                 await newcomer()
         with flood(server.gateway, TOO_MANY, UPGRADE) as sockets:
             answers = await asyncio.to_thread(first_lines, sockets)
-            assert answers.count(b"HTTP/1.1 101") >= 500  # more when this machine is slow
+            assert answers.count(b"HTTP/1.1 101") >= 500  # more on a slow machine
             await newcomer()
 
             async def one_of_the_same_address_too() -> bool:
@@ -221,7 +221,7 @@ async def test_flood_of_new_pcs(server: Server) -> None:
 
 
 async def test_console_is_flooded(server: Server) -> None:
-    """One address gets so many connections and no more; who sends half a request is cut off."""
+    """One address has a limit of connections; a half-sent request is cut off."""
     async with attacked(server):
         port = server.port("console")
         with flood(port, TOO_MANY, b"GET /login/ HT") as sockets:
@@ -246,7 +246,7 @@ async def test_no_file_descriptor_is_left(server: Server) -> None:
             process.rlimit(psutil.RLIMIT_NOFILE, (used + 5, before[1]))
             with flood(server.port(what), 60, b""):
                 begin = server.cpu_s()
-                await asyncio.sleep(3)  # how long it could spin, not what is waited for
+                await asyncio.sleep(3)  # time in which a defect would spin
                 assert server.cpu_s() - begin < 1.5
             process.rlimit(psutil.RLIMIT_NOFILE, before)
             await newcomer()

@@ -1,7 +1,7 @@
-"""The server, or PostgreSQL below it, dies in the middle of a password change, push or import.
+"""The server or PostgreSQL is killed in the middle of a password change, push or import.
 
-After the start all of it holds or none, what was promised to a browser holds, the PC gets in, and
-the push arrives. Each run tries other moments: system calls of the server's writing, and times.
+After the restart the change is whole or not done, and done if a page said so; the PC logs in,
+and the push arrives. Each run kills at other moments: system calls that write, or times.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DELIVERY = "console_pendingchange p JOIN console_device d ON d.id = p.device_id 
 
 @contextmanager
 def killed_at(server: Server, number: int) -> Iterator[None]:
-    """Kill the server at the `number`th of the system calls that write to its database from now."""
+    """Kill the server at its `number`th system call from now that writes to the database."""
     on_postgres = server.installation.database
     calls = "sendto" if on_postgres else "pwrite64,fsync,fdatasync,ftruncate,unlink"
     options = [f"--trace={calls}", f"--inject={calls}:signal=SIGKILL:when={number}"]
@@ -60,26 +60,26 @@ def killed_at(server: Server, number: int) -> Iterator[None]:
 
 @dataclass
 class Change:
-    """One user's change from P1 to P2, sent from a browser, with a push to the one PC."""
+    """A user's change from P1 to P2, sent from a browser, with a push to the user's PC."""
 
     installation: Installation
     name: str = "tanaka"
     pk: int = 0
     key: PrivateKey = field(default_factory=new_key)
     answered: bool = False
-    """A browser has been told that it is done."""
+    """Whether a page said that the change is done."""
 
     def __post_init__(self) -> None:
         self.pk = self.installation.add_user(self.name)
 
     def count(self, what: str) -> int:
-        """Return how many rows there are for the user."""
+        """Return the number of rows of the user; `what` is a table and condition."""
         [(number,)] = self.installation.query(f"SELECT count(*) FROM {what} %s", self.pk)
         return int(number)
 
     @asynccontextmanager
     async def waiting(self, server: Server) -> AsyncIterator[tuple[Client, Browser]]:
-        """Yield the PC, logged in by P1, and a browser that shows the form; both may break."""
+        """Yield the PC, logged in with P1, and a browser with the form; both may be cut off."""
         pc = await Client(server.gateway, key=self.key).__aenter__()
         await pc.log_in(self.name, P1)
         with server.browser(self.name, P1) as browser:
@@ -89,13 +89,13 @@ class Change:
             await pc.socket.close()
 
     def send(self, browser: Browser) -> None:
-        """Send the form and see what is answered, if anything is."""
+        """Send the form. Note whether an answer came."""
         fields = {"current_password": P1, "new_password1": P2, "new_password2": P2}
         with suppress(requests.RequestException):
             self.answered = browser.submit(follow=False, **fields).status_code == 302
 
     def is_done(self) -> bool:
-        """Return whether all of it holds, and not none. Half of it fails."""
+        """Return whether the change is done. A half-done change fails the test."""
         rows = {
             "user": self.count(f"console_user WHERE password = '{verifier(P2)}' AND id ="),
             "retired": self.count("console_retiredpassword WHERE user_id ="),
@@ -110,13 +110,13 @@ class Change:
         return bool(rows["user"])
 
     def outcome(self) -> tuple[str, int]:
-        """Return the outcome of the push, and how often that was recorded."""
+        """Return the push's outcome, and the number of events that record its success."""
         [(outcome,)] = self.installation.query(f"SELECT p.outcome FROM {DELIVERY} %s", self.pk)
         applied = "console_auditevent WHERE action = 'push.applied' AND subject_id ="
         return outcome, self.count(applied)
 
     async def comes_through(self, server: Server) -> None:
-        """Assert that only the PC logs in with what it has, and has the new password in the end."""
+        """Assert that the PC logs in, gets its push, and that only the right password works."""
         done = self.is_done()
         async with Client(server.gateway, key=self.key) as pc:
             if done and self.outcome()[0] == "applied":
@@ -134,7 +134,7 @@ class Change:
 
 
 async def test_server_is_killed(any_installation: Installation) -> None:
-    """Kill the server at a write of a change, then at one of a login by what was pushed."""
+    """Kill the server at a write of a change, then at one of the pushed password's login."""
     change = Change(any_installation)
     with any_installation.serving() as server:
         async with change.waiting(server) as (_, browser):
@@ -158,7 +158,7 @@ async def test_server_is_killed(any_installation: Installation) -> None:
 async def test_postgresql_is_killed(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
-    """All of PostgreSQL, at a random moment of a change: the server goes on once it is back."""
+    """Kill PostgreSQL at a random moment of a change; after its restart the server works on."""
     measured, change = (Change(installation_on_postgres, name) for name in ("measured", "killed"))
     with installation_on_postgres.serving() as server:
         async with measured.waiting(server) as (_, browser):
@@ -180,7 +180,7 @@ async def test_postgresql_is_killed(
 def test_server_is_killed_during_an_import(
     installation_on_postgres: Installation, tmp_path: Path
 ) -> None:
-    """Each line makes one user, whose password the browser that started the import gets."""
+    """After the kill each line makes one user, and the import's browser gets all passwords."""
     installation, done = installation_on_postgres, "console_importline WHERE done"
     names = [f"imported{number}" for number in range(6)]
     file = tmp_path / "users.csv"

@@ -1,4 +1,4 @@
-"""SIGTERM while something is under way: it is finished, clients are told, the exit code is 0."""
+"""SIGTERM during a change: the change is finished, clients get `bye`, the exit code is 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.polling import eventually
 
 
 async def test_change_under_way(installation: Installation) -> None:
-    """A change that has begun is done and answered; clients get a time to come back.
+    """A change that has begun is done and answered; clients get a time to reconnect.
 
     Further signals change nothing.
     """
@@ -51,9 +51,9 @@ async def test_change_under_way(installation: Installation) -> None:
 def test_a_second_server_on_one_file_does_not_start(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """A second server says why it does not start; when the first is killed, the next one starts.
+    """A second server on one file says why it does not start; after a kill, the next starts.
 
-    A browser and a client that send half a request cannot keep that one from ending.
+    A browser and a client that send half a request do not delay that server's stop.
     """
     link = tmp_path / "link.db"
     link.symlink_to(installation.file)

@@ -18,14 +18,14 @@ EXE = r"C:\Program Files\Coconowork Client\coconowork-client.exe"
 
 
 def run_line() -> str:
-    """Return the command that Windows starts."""
+    """Return the command in the registry that Windows runs at a sign-in."""
     with winreg.OpenKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
         return str(winreg.QueryValueEx(key, VALUE)[0])
 
 
 @pytest.fixture
 def switch() -> Iterator[RunKey]:
-    """Yield the switch, which is off."""
+    """Yield the switch, set to off."""
     made = RunKey([EXE, "run", "--autostart"])
     made.disable()
     yield made
@@ -45,7 +45,7 @@ def test_is_switched_on_and_off(switch: RunKey) -> None:
 
 
 def test_task_manager_is_respected(switch: RunKey) -> None:
-    """An entry that Task Manager has disabled is off, and can be switched on."""
+    """An entry that Task Manager has disabled counts as off, and can be switched on."""
     switch.enable()
     with winreg.CreateKey(winreg.HKEY_CURRENT_USER, APPROVED_KEY) as key:
         winreg.SetValueEx(key, VALUE, 0, winreg.REG_BINARY, b"\x03" + bytes(11))

@@ -25,7 +25,7 @@ from tests.support.channel_contract import ChannelContract, ask, connect, echo, 
 
 
 def squat(name: str) -> Any:
-    """Make a pipe of that name, as any program can."""
+    """Create a pipe of that name, as any other program can."""
     anyone = win32security.SECURITY_ATTRIBUTES()
     return win32pipe.CreateNamedPipe(
         name, win32pipe.PIPE_ACCESS_DUPLEX, 0, 2, 4096, 4096, 0, anyone
@@ -34,7 +34,7 @@ def squat(name: str) -> Any:
 
 class TestPipeChannel(ChannelContract):
     async def test_only_this_user_may_open_it(self, paths: Paths) -> None:
-        """The access list of every instance has one entry, this user, who is also the owner."""
+        """Every pipe instance's access list has one entry: this user, who is also the owner."""
         async with serving(open_channel(paths)):
             for _ in range(3):
                 _, writer = await connect(paths)
@@ -50,7 +50,7 @@ class TestPipeChannel(ChannelContract):
                 assert rights.GetAce(0)[-1] == what.GetSecurityDescriptorOwner() == _this_user()
 
     async def test_a_taken_name_keeps_no_client_out(self, paths: Paths) -> None:
-        """Another program has the names that a client used before, and is not asked."""
+        """Another program's pipes with earlier names stop no client and get no questions."""
         ends = PipeEnds(paths)
         async with serving(open_channel(paths)):
             before = ends.names()
@@ -65,7 +65,7 @@ class TestPipeChannel(ChannelContract):
                 pipe.Close()
 
     async def test_a_question_keeps_no_client_out(self, paths: Paths) -> None:
-        """A command that asks for the client at the moment of its start does not stop it."""
+        """A command that asks for the client while the client starts does not stop the start."""
         ends, done = PipeEnds(paths), threading.Event()
 
         def ask_on() -> None:
@@ -83,9 +83,9 @@ class TestPipeChannel(ChannelContract):
             asking.join()
 
     async def test_a_scanner_that_holds_the_lock_file(self, paths: Paths) -> None:
-        """A client that starts then gets the lock all the same, and stays the only one.
+        """A client gets the lock although a scanner holds its file, and stays the only one.
 
-        Another one that starts can look at the lock before it asks for the channel.
+        A second start can read the lock before it asks over the channel.
         """
         assert not is_locked(paths.lock_file)
         async with serving(open_channel(paths)):
@@ -101,7 +101,7 @@ class TestPipeChannel(ChannelContract):
         assert not is_locked(paths.lock_file)
 
     async def test_without_a_lock_file(self, paths: Paths) -> None:
-        """In a folder that refuses files there is still one client, which answers."""
+        """In a folder that refuses files, one client still runs and answers."""
         paths.lock_file.mkdir(parents=True)
         async with serving(open_channel(paths)):
             assert await ask(paths, {}) == {"echo": {}}

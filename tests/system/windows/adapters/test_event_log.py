@@ -26,7 +26,7 @@ log = logging.getLogger("agent.test")
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield type, number and text of what is written, which Windows has taken."""
+    """Yield type, number and text of each written event, after Windows accepted it."""
     found: list[tuple[Any, ...]] = []
     report = win32evtlog.ReportEvent
 
@@ -42,7 +42,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
 
 
 def test_what_fleets_collect(written: list[tuple[Any, ...]]) -> None:
-    """Passwords received and refused, old ones, and defects; nothing else."""
+    """Only received, refused and old passwords, and defects, are written."""
     log.warning("connection lost")
     log.info("received", extra=WindowsEvent.PASSWORD_RECEIVED.extra)
     log.warning("refused", extra=WindowsEvent.PASSWORD_REFUSED.extra)
@@ -62,7 +62,7 @@ def test_what_fleets_collect(written: list[tuple[Any, ...]]) -> None:
 
 
 def test_a_record_that_cannot_be_formatted(written: list[tuple[Any, ...]]) -> None:
-    """It is lost, and raises nothing in the code that logs."""
+    """A record that cannot be formatted is dropped; the code that logs gets no error."""
     for said in ("three", 3):
         record = log.makeRecord("agent", logging.CRITICAL, "", 0, "%d days", (said,), None)
         EventLogHandler().handle(record)
@@ -72,7 +72,7 @@ def test_a_record_that_cannot_be_formatted(written: list[tuple[Any, ...]]) -> No
 def test_a_service_that_hangs_delays_little(
     written: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client goes on when the event log does not answer, or takes nothing."""
+    """The client runs on when the event log does not answer or refuses events."""
     gate = threading.Event()
     monkeypatch.setattr(event_log, "WRITE_S", 0.1)
     monkeypatch.setattr(win32evtlog, "RegisterEventSource", lambda *_: gate.wait(60))

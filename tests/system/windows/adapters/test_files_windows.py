@@ -1,4 +1,4 @@
-"""Replacing a file on Windows: kills, files that other programs hold, folders."""
+"""Replacing a file on Windows: kills, files open in other programs, folders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def held(path: Path, sharing: int) -> Any:
-    """Open a file as another program does, and return its handle."""
+    """Open a file as another program does. Return its handle."""
     return win32file.CreateFile(
         str(path), win32file.GENERIC_READ, sharing, None, win32file.OPEN_EXISTING, 0, None
     )
@@ -47,7 +47,7 @@ def held(path: Path, sharing: int) -> Any:
 
 @pytest.mark.parametrize("step", ["fdopen", "replace"])
 def test_killed_during_a_write(path: Path, step: str) -> None:
-    """After TerminateProcess the old file is whole, and the next write leaves nothing beside it."""
+    """After TerminateProcess the old file is whole, and the next write removes remains."""
     done = subprocess.run([sys.executable, "-c", KILLED, path, step], check=False, timeout=60)
     assert done.returncode == 9
     assert path.read_bytes() == b"old"
@@ -61,7 +61,7 @@ def test_killed_during_a_write(path: Path, step: str) -> None:
 def test_a_file_that_another_program_holds(
     path: Path, sharing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The write waits for a scanner; for one that goes on, it ends with an error."""
+    """The write waits while a scanner has the file open, and raises if that takes long."""
     handle = held(path, sharing)
     threading.Timer(0.2, handle.Close).start()
     replace_file(path, b"new")
@@ -75,7 +75,7 @@ def test_a_file_that_another_program_holds(
 
 
 def test_a_folder_in_place_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of the file's name gives an error, and nothing is left beside it."""
+    """A folder with the file's name raises, and no temporary file is left."""
     monkeypatch.setattr(files, "BUSY_S", 0.1)
     path = tmp_path / "file"
     path.mkdir()

@@ -71,7 +71,7 @@ def test_policy_and_setup(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_is_being_written(tmp_path: Path) -> None:
-    """While group policy deletes and writes a key, it is read all the same."""
+    """A policy is read even while Windows deletes and rewrites its key."""
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
     done = threading.Event()
 
@@ -93,7 +93,7 @@ def test_a_policy_that_is_being_written(tmp_path: Path) -> None:
 
 
 def test_values_of_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong one is reported with its place and what is allowed; variables are expanded."""
+    """A wrong value is reported with its place and what is allowed; variables are expanded."""
     put(winreg.HKEY_CURRENT_USER, POLICY_KEY, "Language", "fr")
     monkeypatch.setenv("CCW_TEST_USER", "tanaka")
     put(winreg.HKEY_LOCAL_MACHINE, POLICY_KEY, "User", "%CCW_TEST_USER%", winreg.REG_EXPAND_SZ)
@@ -104,7 +104,7 @@ def test_values_of_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_places_language_and_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All folders are local, so that nothing roams; a changed time zone is used at once."""
+    """All folders are local, so no file roams; a changed time zone is used at once."""
     paths = find_paths({})
     for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.lock_file):
         assert {"Local", "coconowork"} <= set(path.parts)
@@ -118,7 +118,7 @@ def test_places_language_and_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_copied_pc_is_another_machine() -> None:
-    """A disk that is copied to another mainboard, or an image that is set up again."""
+    """A disk copied to another mainboard, or an image set up again, has another machine id."""
 
     def registry(guid: str, board: str) -> Registry:
         values = {r"SOFTWARE\Microsoft\Cryptography": {"MachineGuid": guid}}
@@ -138,7 +138,7 @@ def test_a_log_that_a_user_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file = tmp_path / "client.log"
     try:
         logs.set_up(file, to_stderr=False)
-        with file.open("rb"):  # which keeps it from being renamed
+        with file.open("rb"):  # an open file cannot be renamed
             for number in range(20):
                 logging.getLogger("agent.test").warning("行 %d %s", number, "x" * 50)
         texts = {each: each.read_text(encoding="utf-8") for each in tmp_path.iterdir()}

@@ -46,7 +46,7 @@ AWAKE, MAY_SLEEP = 0x80000001, 0x80000000
 
 @pytest.fixture
 def events() -> list[Event]:
-    """Return the list of events from the watcher."""
+    """Return the list that gets the watcher's events."""
     return []
 
 
@@ -67,9 +67,9 @@ def send(message: int, wparam: int, lparam: int = 1) -> int:
 
 
 def test_what_windows_tells(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
-    """A user who comes is reported, and is a reason to try the network; so is a resume.
+    """A user's return and a resume are reported, each with an event to try the network.
 
-    One who leaves is reported, so that no warning is shown behind a lock.
+    A user's leaving is reported, so that no warning is shown behind a lock.
     """
 
     def came(kind: SignInKind) -> list[Event]:
@@ -94,7 +94,7 @@ def test_what_windows_tells(watcher: WindowsSignInWatcher, events: list[Event]) 
 def test_sleep_is_asked_for_and_given_back(
     monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    """The window is registered, because Modern Standby broadcasts nothing."""
+    """The window registers for sleep, and unregisters: Modern Standby sends no broadcast."""
     registered: list[tuple[int, ...]] = []
     given_back: list[int] = []
 
@@ -114,7 +114,7 @@ def test_sleep_is_asked_for_and_given_back(
 def test_changes_of_addresses_are_reported_once(
     monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    """IPv4 and IPv6 alike; of several within a second one is enough."""
+    """Changes of IPv4 and IPv6 addresses within one second give one event."""
     asked: list[Any] = []
     real, said = iphlpapi.NotifyUnicastIpAddressChange, threading.Event()
 
@@ -145,7 +145,7 @@ def test_changes_of_addresses_are_reported_once(
 def test_pc_is_kept_awake_on_mains_power_only(
     monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    """Windows itself says what was in force before each call; the thread's end ends it."""
+    """The PC is kept awake on mains power only, until the thread ends, as Windows itself says."""
     real, calls, mains = kernel32.SetThreadExecutionState, list[tuple[int, int]](), [1]
 
     def set_state(state: int) -> int:
@@ -164,7 +164,7 @@ def test_pc_is_kept_awake_on_mains_power_only(
     mains[0] = 0
     send(WM_POWERBROADCAST, 0xA)
     send(WM_POWERBROADCAST, 0xA)
-    mains[0] = 255  # Windows does not know
+    mains[0] = 255  # unknown
     send(WM_POWERBROADCAST, 0xA)
     watcher.keep_awake(False)
     send(WM_KEEP_AWAKE, 0)
@@ -176,7 +176,7 @@ def test_pc_is_kept_awake_on_mains_power_only(
 
 
 def test_end_of_the_session(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
-    """The window agrees to an end, reports its reason, and then whether it comes."""
+    """The window agrees to the session's end, reports its reason, and whether it comes."""
     farewells: dict[int, Farewell] = {0: "shutdown", 0x80000000: "sign_out", 0x1: "update"}
     for why, farewell in farewells.items():
         events.clear()
@@ -199,9 +199,9 @@ print(os_name(), logon_session())
 
 
 def test_what_a_new_process_finds_out(watcher: WindowsSignInWatcher) -> None:
-    """A new process finds the same name of the session, so a restarted client warns no second time.
+    """A new process gets the same session name, so a restarted client does not warn again.
 
-    Neither the client nor its libraries start `cmd /c ver` to learn the version of Windows.
+    Neither the client nor a library starts `cmd /c ver` for the version of Windows.
     """
     done = subprocess.run(
         [sys.executable, "-c", NEW_PROCESS],

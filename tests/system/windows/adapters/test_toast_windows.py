@@ -1,4 +1,4 @@
-"""The toast on a real Windows. Events are posted as Windows does: Wine's task bar reports none."""
+"""The toast on a real Windows. The tests post the task bar's events, because Wine's posts none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def windows() -> list[int]:
 
 
 class Shown:
-    """Shows toasts, and keeps the outcomes of each."""
+    """Shows toasts, and records their outcomes."""
 
     def __init__(self) -> None:
         self.toaster = WindowsToaster(ASSETS / "old_password.ico")
@@ -46,12 +46,12 @@ class Shown:
         )
 
     def show_and_wait(self) -> int:
-        """Show a toast; return its window, once it has its balloon."""
+        """Show a toast. Return its window, once the balloon is sent."""
         self.show()
         return eventually(lambda: next(iter(windows()), 0))
 
     def tell(self, *events: int) -> None:
-        """Report events of the only toast, as the task bar does."""
+        """Post events of the only toast, as the task bar does."""
         (window,) = eventually(windows)
         for event in events:
             win32gui.PostMessage(window, CALLBACK, 0, event)
@@ -59,7 +59,7 @@ class Shown:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
-    """Yield a toaster that goes by the task bar's events only, and close it."""
+    """Yield a toaster that relies on the task bar's events only; close it at the end."""
     monkeypatch.setattr(toast_windows, "_is_drawn", lambda _: False)
     made = Shown()
     yield made
@@ -69,7 +69,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
-    """Return a list of the calls to Shell_NotifyIcon, which are passed on to the real one."""
+    """Return a list that gets each call of Shell_NotifyIcon, which still takes effect."""
     calls: list[tuple[int, Any]] = []
     real = win32gui.Shell_NotifyIcon
 
@@ -98,7 +98,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
 def test_what_the_task_bar_says_of_it(
     shown: Shown, events: list[int], outcomes: list[str], stays: bool
 ) -> None:
-    """Without an event it is not seen; it stays until it was clicked or dismissed."""
+    """A toast without an event is unseen; a seen one stays until it is clicked or dismissed."""
     window = shown.show_and_wait()
     shown.tell(*events)
     eventually(lambda: shown.outcomes == [f"text {outcome}" for outcome in outcomes])
@@ -112,9 +112,9 @@ def test_what_the_task_bar_says_of_it(
 def test_the_end_of_its_time(
     shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no dismissal: a warning stays for an hour, and never pops up a second time.
+    """A time-out does not dismiss a warning: it stays for an hour, without a second balloon.
 
-    A toast that may go unread goes with its balloon.
+    A toast of another topic ends with its balloon.
     """
     monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.0)
     shown.show_and_wait()
@@ -139,7 +139,7 @@ def test_is_not_sent_while_the_user_cannot_see_it(
     state: int,
     topic: Topic,
 ) -> None:
-    """Away, in a presentation or in quiet time, a warning waits; what answers the user does not."""
+    """Away, in a presentation or in quiet time, warnings wait; answers to the user do not."""
 
     def query(pointer: Any) -> int:
         pointer._obj.value = state
@@ -155,7 +155,7 @@ def test_is_not_sent_while_the_user_cannot_see_it(
 
 
 def test_what_windows_gets(shown: Shown, told: list[tuple[int, Any]]) -> None:
-    """Windows discards it in quiet time, has our name on its icon, and texts that fit."""
+    """Windows gets the flag for quiet time, our name with the icon, and texts that fit."""
     shown.show("文😀" * 300, title="題😀" * 100)
     eventually(lambda: len(told) == 2)
     (_, icon), (_, balloon) = told
@@ -168,7 +168,7 @@ def test_what_windows_gets(shown: Shown, told: list[tuple[int, Any]]) -> None:
 def test_is_given_to_a_restarted_task_bar(
     shown: Shown, told: list[tuple[int, Any]], *, seen: bool, balloons_sent: int
 ) -> None:
-    """The icon is there again, and the balloon only where the user has not seen it."""
+    """A restarted task bar gets the icon again, and the balloon if the user has not seen it."""
     shown.show()
     (window,) = eventually(windows)
     eventually(lambda: len(told) == 2)
@@ -182,7 +182,7 @@ def test_is_given_to_a_restarted_task_bar(
 
 
 def test_each_topic_has_its_own_toast(shown: Shown) -> None:
-    """A newer one replaces an earlier one about the same topic, and waits for no other."""
+    """A newer toast replaces an earlier one of its topic, and waits for no other topic."""
     shown.show("first")
     eventually(windows)
     shown.show("second")
@@ -225,7 +225,7 @@ def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -
 def test_a_defect_is_a_failure_and_the_next_toast_works(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What win10toast raises is reported, and hinders no later toast."""
+    """An exception in win10toast is reported as a failure; the next toast works."""
 
     def broken(*_: object) -> int:
         raise win32gui.error(8, "SetWindowLong", "no memory")

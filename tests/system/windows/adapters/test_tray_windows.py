@@ -36,7 +36,7 @@ WAIT_S = 20.0
 
 
 def is_shown(window: int) -> bool:
-    """Return whether the task bar has our icon: only then does it take a change of it."""
+    """Return whether the task bar has our icon, by whether it accepts a change."""
     data = win32.NOTIFYICONDATAW(
         cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW), hWnd=window, uID=ICON_ID, uFlags=0
     )
@@ -74,7 +74,7 @@ class Running:
         return answer
 
     def tell(self, event: int, x: int = 0, y: int = 0) -> None:
-        """Send an event of the icon, as the task bar does with NOTIFYICON_VERSION_4."""
+        """Send an event of the icon, in the form of NOTIFYICON_VERSION_4."""
         self.send(win32.WM_NOTIFY, (y & 0xFFFF) << 16 | x & 0xFFFF, ICON_ID << 16 | event)
 
     def end(self) -> None:
@@ -141,9 +141,9 @@ def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running: Running) -> None:
-    """The icon is added again, and speaks version 4, which Windows forgets with the icon.
+    """After a restart of Explorer the icon is added again, with its version set to 4.
 
-    The next change of state adds an icon that is missing on the task bar.
+    The next change of state adds a missing icon.
     """
     running.send(win32.WM_TASKBARCREATED)
     eventually(lambda: [code for code, _ in told].count(win32.NIM_SETVERSION) == 2)
@@ -158,7 +158,7 @@ def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running:
 
 
 def test_the_end_of_the_session(running: Running) -> None:
-    """The window agrees when Windows asks; at the end the icon goes and the program quits."""
+    """The window agrees to the session's end; then the icon goes and the program quits."""
     assert running.send(WM_QUERYENDSESSION) == 1
     running.send(WM_ENDSESSION, 0)
     assert running.picked == []
@@ -171,9 +171,9 @@ def test_the_end_of_the_session(running: Running) -> None:
 
 
 def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
-    """A click, or Enter on the icon, shows the status, or asks for a password that is needed.
+    """A click or Enter on the icon shows the status, or asks for a needed password.
 
-    One that goes wrong is logged; the icon stays.
+    A click that fails is logged, and the icon stays.
     """
     for view in (STANDBY, View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED)):
         running.tray.show(view)
@@ -193,7 +193,7 @@ def test_the_menu_opens_at_the_icon_and_gives_the_keyboard_back(
     front: bool,
     returned: int,
 ) -> None:
-    """The place is the event's, also left of the first screen; Esc returns to the task bar."""
+    """The menu opens at the event's place, on any screen; Esc returns to the task bar."""
     places: list[tuple[int, int]] = []
 
     def track(_menu: int, _flags: int, x: int, y: int, *_: object) -> int:
@@ -210,7 +210,7 @@ def test_the_menu_opens_at_the_icon_and_gives_the_keyboard_back(
 
 
 def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -> None:
-    """The tooltip is clipped to its field, and no character is halved."""
+    """Long tooltips are clipped to the field's length, never inside a character."""
 
     class Long(gettext.NullTranslations):
         def gettext(self, message: str) -> str:
@@ -246,7 +246,7 @@ def test_stop_before_run_is_not_lost() -> None:
 
 @pytest.mark.parametrize("runs", [False, True])
 def test_the_early_icon(*, runs: bool) -> None:
-    """It takes no click before `run`, which goes on with it; `close` needs no `run`."""
+    """The early icon ignores clicks until `run` takes it over; `close` works without `run`."""
     early = Running()
     early.tray.start()
     eventually(lambda: early.window and is_shown(early.window))

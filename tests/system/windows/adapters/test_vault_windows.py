@@ -71,7 +71,7 @@ class TestCredentialManager(VaultContract):
         assert credential["UserName"] == TANAKA.user
 
     def test_removes_what_a_crash_left(self, vault: Vault) -> None:
-        """The old password that a kill between two writes leaves is removed."""
+        """An old password, left by a kill between two writes, is removed."""
         vault.write(TANAKA, record("new"))
         put(f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user, "the old password")
         found = open_vault().read(TANAKA)

@@ -35,7 +35,7 @@ class Office(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def office() -> Iterator[str]:
-    """Yield the address of a web server with a script."""
+    """Yield the address of a web server that has a PAC file."""
     with HTTPServer(("127.0.0.1", 0), Office) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -43,7 +43,7 @@ def office() -> Iterator[str]:
 
 
 def test_a_script_names_the_proxy(office: str) -> None:
-    """The first of its proxies, none, or nothing when it cannot be fetched."""
+    """A script gives its first proxy or a direct way; a failed fetch gives no answer."""
     script = f"{office}/proxy.pac"
     named = scripted_proxies("https://gw.example.com/", (False, script))
     assert (named or "").startswith("proxy.example.com:3128")
@@ -54,7 +54,7 @@ def test_a_script_names_the_proxy(office: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["Negotiate", "NTLM"])
 def test_windows_makes_the_first_token(scheme: str) -> None:
-    """It is the first message of NTLM or SPNEGO, unless this Windows has no such scheme."""
+    """Windows makes the first message of NTLM or SPNEGO, unless it lacks the scheme."""
     login = windows_login(scheme, "proxy.example.com")
     token = login(b"") if login is not None else b""
     assert token == b"" or token.startswith((b"NTLMSSP\0", b"\x60"))
@@ -62,5 +62,5 @@ def test_windows_makes_the_first_token(scheme: str) -> None:
 
 
 def test_the_users_settings_can_be_asked() -> None:
-    """Windows names no proxy on a PC without a script, with automatic detection off or in vain."""
+    """Without a script, and with detection off or without a result, Windows names no proxy."""
     assert scripted_proxies("https://gw.example.com/") in {None, ""}

@@ -18,7 +18,7 @@ RULES = {rule.attrib["name"]: rule for rule in TEMPLATE.iter(f"{SPACE}policy")}
 
 
 def registry_with(name: str, value: object) -> Registry:
-    """Yield a registry that holds one policy."""
+    """Return a registry with one policy."""
 
     def read(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         if key == POLICY_KEY:

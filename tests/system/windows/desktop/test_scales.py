@@ -18,7 +18,7 @@ SCREEN = (2560, 1600)
 VIEW = OLD_VIEW | {"console_url": "https://console.example.com/", "days_left": 3}
 Steps = list[tuple[str, ...]]
 WINDOWS: dict[str, tuple[Language, str, dict[str, object], Steps]] = {
-    # the language, which window, what it shows, and what is done before it is photographed
+    # the language, the window, its content, and the steps before its picture
     "status": ("ja", "status", VIEW, []),
     "english": ("en", "status", VIEW, []),
     "refused": ("ja", "password", VIEW, [
@@ -40,7 +40,7 @@ def put(desktop: Desktop, key: str, name: str, value: object, kind: str = "REG_D
 
 
 def photograph(stage: Stage, name: str, picture: str, *program: str) -> tuple[int, object]:
-    """Open a window and keep a picture of it. Return its width and the colour of its ground."""
+    """Open a window and save a screenshot. Return its width and its background colour."""
     language, dialog, view, steps = WINDOWS[name]
     stage.language = language
     stage.open(dialog, view, *program)
@@ -67,7 +67,7 @@ def desktop(winpy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 @pytest.fixture(scope="module")
 def stage(desktop: Desktop) -> Stage:
-    """Return what shows windows at 100 %."""
+    """Return the stage that shows windows at 100 %."""
     return Stage(desktop, "ja")
 
 
@@ -78,7 +78,7 @@ def widths(stage: Stage) -> dict[str, int]:
 
 
 def test_texts_grow_on_top_of_the_scale(stage: Stage, widths: dict[str, int]) -> None:
-    """Windows take the user's size of texts."""
+    """Windows use the user's text size, on top of the scale."""
     put(stage.desktop, ACCESSIBILITY, "TextScaleFactor", 200)
     large, _ = photograph(stage, "status", "text-200")
     put(stage.desktop, ACCESSIBILITY, "TextScaleFactor", 100)
@@ -87,7 +87,7 @@ def test_texts_grow_on_top_of_the_scale(stage: Stage, widths: dict[str, int]) ->
 
 @pytest.mark.parametrize("look", ["light", "dark", "contrast"])
 def test_windows_have_the_colours_that_the_user_wants(stage: Stage, look: str) -> None:
-    """Light, dark, and those of a contrast theme, in each kind of window."""
+    """Each kind of window has light colours, dark ones, or a contrast theme's, as the user set."""
     ground = {"light": LIGHT.paper, "dark": DARK.paper, "contrast": "#000000"}[look]
     program = [windows_path(INSIDE / "contrast.py")] if look == "contrast" else []
     put(stage.desktop, PERSONALIZE, "AppsUseLightTheme", int(look != "dark"))
@@ -101,7 +101,7 @@ def test_every_window_grows_with_the_scale(
 ) -> None:
     """The windows fit on the screen at each scale of Windows, and keep their proportions.
 
-    Each sign-in makes another session.
+    Each sign-in starts another session.
     """
     session = Stage(desktop, "ja").ask("session")
     put(desktop, CONTROL_PANEL, "LogPixels", 96 * percent // 100)

@@ -18,7 +18,7 @@ OLD = OLD_VIEW | {"console_url": CONSOLE, "autostart": True}
 NEW_PC: dict[str, object] = {"state": "logged_out", "console_url": CONSOLE}
 ICON = SCREEN[0] - 10, SCREEN[1] - 10
 CORNER = (SCREEN[0] - 820, SCREEN[1] - 360, *SCREEN)
-"""The middle of the tray's only icon, and the lower right part of the screen."""
+"""`ICON`: the middle of the tray's only icon. `CORNER`: the screen's lower right part."""
 DAYS_LEFT = {30: {"ja": "30日後", "en": "in 30 days"}, 0: {"ja": "本日", "en": "today"}}
 
 USABLE, OFF = State.FOCUSABLE, State.FOCUSABLE | State.UNAVAILABLE
@@ -33,7 +33,7 @@ FORM = {
 }  # fmt: skip
 ONLY_CLOSE = {(Role.BUTTON, "Close", "", DEFAULT)}
 WINDOWS: dict[str, tuple[str, str, set[tuple[Role, str, str, State]], str]] = {
-    # the window: its title, a text in it, its controls, and which of them has the keyboard
+    # the window: its title, a text in it, its controls, and the control with the focus
     "update": (f"{UPDATE} — coconowork client", "The old password ends in 30 days", FORM,
         "New password"),
     "update-wrong": (f"{UPDATE} — coconowork client", WRONG, FORM, "New password"),
@@ -104,10 +104,10 @@ PROCEDURES: dict[str, tuple[tuple[str, ...], str, dict[str, object], Steps]] = {
 
 
 class Person(Stage):
-    """A user who reads windows by eye and with a screen reader."""
+    """A user who sees the windows and uses a screen reader."""
 
     def shows(self, name: str) -> None:
-        """Wait until a screen reader reads all of this window; by shape only where Japanese."""
+        """Wait until a screen reader reads the whole window; in Japanese, only its shape."""
         title, text, controls, focused = WINDOWS[name]
         words = self.language == "en"
 
@@ -138,12 +138,12 @@ class Person(Stage):
         self.keep(f"dialog-{name}")
 
     def is_told(self, line: str) -> None:
-        """Wait for an event for screen readers."""
+        """Wait until a screen reader gets this event."""
         if self.language == "en":
             self.noted(line)
 
     def hides(self, secret: str) -> None:
-        """Assert that a screen reader learns nothing of this."""
+        """Assert that a screen reader does not get `secret`."""
         told = json.dumps([self.ask("elements"), self.ask("notes")])
         assert secret not in told
 
@@ -159,14 +159,14 @@ def person(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Person]:
-    """Yield a user of a fresh Windows of that language."""
+    """Yield a user of a new Windows in the parameter's language."""
     with signed_in(tmp_path_factory.mktemp("pc"), winpy, display, request.param) as desktop:
         yield Person(desktop, request.param)
 
 
 @pytest.mark.parametrize("what", PROCEDURES)
 def test_window_by_keyboard(person: Person, what: str) -> None:
-    """Each window says what is in it and what has the keyboard, works by keyboard, and closes."""
+    """Each window names its content and focus, works by keyboard, and closes."""
     languages, dialog, view, steps = PROCEDURES[what]
     if person.language in languages:
         person.open(dialog, view)
@@ -194,7 +194,7 @@ def test_menu_by_mouse(person: Person) -> None:
     left, top, _, _ = person.sees("#32768").box
     desktop.xdotool("sleep", "0.5")
     desktop.screenshot(f"tray-menu-{person.language}", box=CORNER)
-    # The state, the days left, a line, and then what we want.
+    # The state, the days left, a separator, then the wanted entry.
     desktop.click((left + 60, top + 65))
     person.noted("update_password")
     desktop.click(ICON)
@@ -217,7 +217,7 @@ def test_toast(person: Person, days: int) -> None:
 
 
 def test_quiet_status_leaves_the_keyboard(person: Person) -> None:
-    """The window is above the one that the user types in, which Windows has in the foreground."""
+    """A quiet status window is on top, but the user's window keeps focus and foreground."""
     desktop = person.desktop
     desktop.launch("notepad")
     editor = person.sees("Notepad")

@@ -1,4 +1,4 @@
-"""One Windows desktop for all tests of the product: each of them leaves nothing on it."""
+"""One Windows desktop for all tests of the product; each test cleans up after itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.wine import Desktop, signed_in
 def desktop_after(
     winpy: Path, display: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[int], Desktop]]:
-    """`desktop_after(failures)` returns the desktop; a fresh one after another failure."""
+    """`desktop_after(failures)` returns the desktop, a new one after a further failure."""
     with ExitStack() as stack:
 
         @functools.cache

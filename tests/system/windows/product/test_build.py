@@ -31,7 +31,7 @@ LOGGED_OUT = 13
 
 
 def test_is_small(product: Built) -> None:
-    """The program has at most 28 MB installed, and 11 MB to download."""
+    """The program has at most 28 MB installed; its download has at most 11 MB."""
     files = [path for path in product.onedir.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 28 * MEGABYTE
     assert product.setup.stat().st_size < 11 * MEGABYTE
@@ -39,7 +39,7 @@ def test_is_small(product: Built) -> None:
 
 @pytest.mark.parametrize(("suffix", "subsystem"), [(".exe", GUI), (".com", CONSOLE)])
 def test_what_windows_shows(desktop: Desktop, product: Built, suffix: str, subsystem: int) -> None:
-    """Both programs run, and have one name in all languages, all icons, sharp fonts."""
+    """Both programs run, and have their name, all icons, and a manifest for sharp fonts."""
     program = product.onedir / f"{NAME}{suffix}"
     done = desktop.run(windows_path(program), "--version")
     assert (done.code, done.output.strip()) == (0, product.version)
@@ -55,7 +55,7 @@ def test_what_windows_shows(desktop: Desktop, product: Built, suffix: str, subsy
 
 
 def test_runs_on_while_an_update_replaces_its_modules(desktop: Desktop, product: Built) -> None:
-    """A running client needs the file with its modules no more, for what it has not used yet."""
+    """A running client works on, also with unused features, when its file of modules is gone."""
     old, client = desktop.drive_c / "old", windows_path(product.onedir / f"{NAME}.com")
     shutil.copytree(product.onedir, old)
     desktop.launch(rf"C:\old\{NAME}.exe", "run", "--autostart")
@@ -71,7 +71,7 @@ def test_runs_on_while_an_update_replaces_its_modules(desktop: Desktop, product:
 
 @pytest.mark.parametrize("what", [*PROGRAMS, "setup", "msi"])
 def test_is_signed(product: Built, what: str) -> None:
-    """Each file that Windows checks has a valid signature, here of a test certificate."""
+    """Each file that Windows checks has a valid signature, here by a test certificate."""
     path = {"setup": product.setup, "msi": product.msi}.get(what, product.onedir / what)
     command = ["osslsigncode", "verify", "-CAfile", str(TEST_DIR / "ca.pem"), "-in", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -81,7 +81,7 @@ def test_is_signed(product: Built, what: str) -> None:
 def test_bill_of_materials(desktop: Desktop, product: Built) -> None:
     """The bill of materials is valid CycloneDX, with all packages and the digest of the .exe.
 
-    Its versions of Python and OpenSSL are those that run.
+    Its versions of Python and OpenSSL are those of the built program.
     """
     text = product.sbom.read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
@@ -112,7 +112,7 @@ def test_licences_go_with_it(product: Built) -> None:
 
 
 def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> None:
-    """The product has no tests, server or build tools."""
+    """The product contains no tests, server or build tools."""
     viewer = ["-m", "PyInstaller.utils.cliutils.archive_viewer", "--recursive", "--list", "--brief"]
     done = desktop.python(*viewer, windows_path(product.onedir / f"{NAME}.pkg"))
     assert done.code == 0, done.output
@@ -128,7 +128,7 @@ def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> 
 
 
 def test_deployment_files(product: Built) -> None:
-    """The manifests name the packages with their digests, the note the product code of the MSI."""
+    """The manifests have the packages' digests, and the note has the MSI's product code."""
     text = (product.folder / "winget" / f"{PACKAGE}.installer.yaml").read_text("utf-8")
     for path in (product.setup, product.msi):
         assert f"/{path.name}\n" in text

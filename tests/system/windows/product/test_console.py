@@ -22,14 +22,14 @@ EXPECTED = {
         1,
         "パスワードを入力してください。\n何も変更していません。",
     ),
-    "run": (0, ""),  # the client itself goes on without a console
+    "run": (0, ""),  # the client runs on without a console
 }
-"""For each command its exit code, and what it says."""
+"""For each command its exit code and its output."""
 
 
 @pytest.fixture(scope="module")
 def folder(desktop: Desktop, product: Built) -> Iterator[str]:
-    """Yield the folder of the installed program, which is removed in the end."""
+    """Install the program. Yield its folder; uninstall at the end."""
     assert install(desktop, product.setup, "/NOAUTOSTART", "/SERVER=gw.invalid:8443") == 0
     yield programs_folder(desktop)
     uninstall(desktop, programs_folder(desktop))

@@ -1,7 +1,7 @@
-"""The whole way of the manual with the installed program: setup, tray, Credential Manager, toast.
+"""The manual's steps with the installed program: setup, tray, Credential Manager, toast.
 
-The server is the real one with a certificate of an organisation's own; people change passwords at
-its pages; what the program keeps is read by another program through the Windows API.
+The server is real and has a certificate of the organisation's authority; passwords are changed on
+its pages; another program reads the stored entries through the Windows API.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tests.support.wine import Desktop, Window, wait_for
 USER = "tanaka"
 LOGIN, UPDATE = "ココナワークへのログイン", "保存されているパスワードの更新"
 UPDATE_ITEM = 65
-"""Pixels from the top of the menu: below the state, the days left and a line."""
+"""Pixels from the menu's top to the entry, below the state, the days left and a separator."""
 LOCK, UNLOCK = (("CoconoworkClientSignIn", 0x02B1, event, 1) for event in (7, 8))
 CLICKED = ("PythonTaskbar", 0x0414, 0, 0x0405)
-"""Class, message, wParam and lParam of what Windows posts (docs/windows.md)."""
+"""Class, message, wParam and lParam of messages that Windows posts (docs/windows.md)."""
 
 
 class Pc:
-    """What users and an auditor do at the PC of an organisation."""
+    """The actions of users and of an auditor at an organisation's PC."""
 
     def __init__(self, desktop: Desktop, site: Organisation) -> None:
         self.desktop, self.site = desktop, site
@@ -51,14 +51,14 @@ class Pc:
         wait_for(lambda: self.status()["state"] == state, self.status)
 
     def wait_for_new_client(self, before: Set[int]) -> None:
-        """Wait until a client runs that did not run before, and has logged in."""
+        """Wait until a client that is not in `before` runs and has logged in."""
         wait_for(lambda: running(self.desktop).keys() - before, "another client")
         self.wait_for_state("standby")
 
     def keeps(self, password: str) -> bool:
         """Return whether the Credential Manager has this password, and no other one.
 
-        Not while the client writes there: a look at entries that change can hang under Wine.
+        Do not call it while the client writes: reading changing entries can hang under Wine.
         """
         entries = self.desktop.ask("credentials")
         (entry,) = [entry for entry in entries if "coconowork" in entry["target"]]
@@ -78,7 +78,7 @@ class Pc:
         return self.desktop.window(kind="#32768")
 
     def dialog(self, title: str, shot: str) -> None:
-        """Wait for the client's window of that title, and keep its picture."""
+        """Wait for the client's window with this title, and save a screenshot."""
         found = wait_for(lambda: self.desktop.window(exe=EXE, title=title), f"the window {title}")
         self.desktop.screenshot(shot, box=found.box)
 
@@ -163,7 +163,7 @@ def set_up(pc: Pc) -> None:
 
 
 def kill(pc: Pc) -> None:
-    """Kill the client twice: another one runs, which the same guard watches, and logs in."""
+    """Kill the client twice; each time the same guard starts another, which logs in."""
     guard = running(pc.desktop, GUARD)
     assert len(guard) == 1
     for _ in range(2):
@@ -174,7 +174,7 @@ def kill(pc: Pc) -> None:
 
 
 def warning_at_sign_in(pc: Pc) -> None:
-    """Sign in, locked at first: what the server records of the warning was on the screen."""
+    """Sign in, locked at first; compare the warning on the screen with the server's record."""
     pc.desktop.sign_out()
     pc.desktop.sign_in(*LOCK)
     pc.wait_for_record("unseen")

@@ -1,4 +1,4 @@
-"""The guard: a client with a defect, and the clients of all users during an update."""
+"""The guard restarts a client with a defect, and all users' clients after an update."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOMES = (r"C:\home-a", r"C:\home-b")
 
 
 def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_path: Path) -> None:
-    """A client with a defect at its start is started again after 1, 2 and 4 s; then it may quit."""
+    """A client that fails at its start is restarted after 1, 2 and 4 s; then it can be quit."""
     shutil.copy(product.onedir / GUARD, tmp_path)
     compiler = ["x86_64-w64-mingw32-gcc", "-municode", "-mwindows", "-DLAST=3"]
     subprocess.run([*compiler, str(INSIDE / "defect.c"), "-o", str(tmp_path / EXE)], check=True)
@@ -52,9 +52,9 @@ def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_pa
 
 @contextmanager
 def updated_clients(pc: Desktop) -> Iterator[None]:
-    """Start two users' clients. Wait until an update has renewed both, in order, and their guards.
+    """Start two users' clients. After the update, wait until both and their guards are renewed.
 
-    In the end, wait for the end of all, which is the removal's work.
+    At the end, wait until the removal has ended them all.
     """
     environment = dict(pc.environment)
     for home in HOMES:
@@ -79,7 +79,7 @@ def updated_clients(pc: Desktop) -> Iterator[None]:
 
 
 def wait_for_removal(pc: Desktop) -> None:
-    """Wait until all clients have ended and nothing is left but the users' own files."""
+    """Wait until all clients have ended and only the users' own files are left."""
     wait_for(lambda: not running(pc) and not running(pc, GUARD), "the end of all")
     wait_for(lambda: not unix_path(pc, EVERYBODY).exists(), "an empty folder")
     for home in HOMES:
@@ -103,7 +103,7 @@ def test_setup_updates_all_users(desktop: Desktop, product: Built) -> None:
 def test_msi(desktop: Desktop, product: Built) -> None:
     """The MSI installs, updates each user's client, refuses a downgrade, and leaves nothing.
 
-    It refuses some of the addresses that the client would refuse.
+    The MSI refuses some of the addresses that the client refuses.
     """
     pc, first, newer = desktop, *map(windows_path, (product.msi, product.newer_msi))
 

@@ -28,19 +28,19 @@ advapi32 clbcatq combase comdlg32 coml2 difxapi gdi32 gdiplus imagehlp imm32 ker
 msctf msvcrt normaliz nsi ntdll ole32 oleaut32 psapi rpcrt4 sechost setupapi shcore shell32 shlwapi
 ucrtbase user32 win32u wldap32 ws2_32
 """
-"""Windows takes these always from its own folder (KnownDLLs and what they import), unlike Wine."""
+"""Windows, unlike Wine, loads these from its own folder only (KnownDLLs and their imports)."""
 BEFORE_THE_PROGRAM = {"version.dll", "uxtheme.dll", "winex11.drv", "zlib1.dll"}
-"""Wine's own comctl32 and user32 load these before the first instruction of a program."""
+"""Wine's comctl32 and user32 load these before a program's first instruction."""
 PHANTOM = """
 api-ms-win-core-fibers-l1-1-2 api-ms-win-core-localization-l1-2-1 cryptbase nsexec ntmarta system
 """
-"""Programs ask for these, which are in neither Wine's Windows nor the client's folder."""
+"""DLLs that programs look for, but neither Wine's Windows nor the client's folder has."""
 TRUSTED = BEFORE_THE_PROGRAM | {f"{name}.dll" for name in KNOWN.split()}
 LIBRARY = r"[^\"\\]+\.(?:dll|drv|pyd|cpl|ocx)"
 
 
 class Ground:
-    """Two folders in which a DLL is planted under all names, and a PC."""
+    """A PC, and two folders that contain a planted DLL under many names."""
 
     def __init__(self, pc: Desktop, folder: Path, product: Built) -> None:
         self.pc, self.marks = pc, folder / "marks"
@@ -58,12 +58,12 @@ class Ground:
             for name in self.planted:
                 (place / name).hardlink_to(dll)
         self.asked: set[str] = set()
-        """What programs have asked for."""
+        """The DLLs that programs have looked for."""
         self.loaded: set[str] = set()
-        """What of it came from the two folders."""
+        """The DLLs that were loaded from the two folders."""
 
     def run(self, *command: str, until_quit: bool = False) -> None:
-        """Run a program in the working folder, and note what it asks for and loads."""
+        """Run a program in the working folder; record the DLLs that it looks for and loads."""
         process = subprocess.Popen(
             ["wine", *command],
             env={
@@ -77,7 +77,7 @@ class Ground:
             cwd=self.working,
         )
         with ThreadPoolExecutor() as pool:
-            # Read all the time: a program stops at a full pipe.
+            # Read all the time, because a full pipe blocks the program.
             output = pool.submit(process.communicate, timeout=200)
             if until_quit:
                 wait_for(lambda: self.pc.window(exe=EXE), "the client's window")
@@ -91,7 +91,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground(desktop: Desktop, product: Built, tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    """Return two folders in which a DLL is planted under all names."""
+    """Return the PC and the two folders, with the DLLs planted."""
     return Ground(desktop, tmp_path_factory.mktemp("ground"), product)
 
 
@@ -113,7 +113,7 @@ def test_nothing_planted_is_loaded(ground: Ground, product: Built) -> None:
 
 
 def test_the_trap_works(ground: Ground) -> None:
-    """A program that lets Windows look everywhere does load planted DLLs, from both folders."""
+    """A program without protection loads planted DLLs from both folders, so the test can fail."""
     ground.run(windows_path(ground.control), "cryptbase.dll")
     (ground.working / "cryptbase.dll").unlink()
     beside = Path(shutil.copy(ground.control, ground.beside / "control.exe"))

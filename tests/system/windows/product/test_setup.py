@@ -23,7 +23,7 @@ from tests.support.wine import Desktop
 
 
 def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
-    """Each step leaves what the manual says, and at the end nothing is left."""
+    """Each step has the manual's result, and at the end nothing is left."""
     pc, setup, folder = desktop, product.setup, r"C:\place"
 
     def listed() -> dict[str, str]:
@@ -71,7 +71,7 @@ def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
     assert install(pc, setup, "/ALLUSERS", "/SERVER=http://gw.example.com") == 87
     assert install(pc, setup, "/ALLUSERS", server, "/BOGUS") == 87
     assert traces(pc) == before
-    uninstall(pc, EVERYBODY, "/s", "/forget")  # in small letters too, without a window
+    uninstall(pc, EVERYBODY, "/s", "/forget")  # lower case works too
 
 
 def test_a_full_disk(desktop: Desktop, product: Built) -> None:

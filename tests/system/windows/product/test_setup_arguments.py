@@ -53,7 +53,7 @@ REFUSED = {
 
 
 def client_takes(address: str) -> bool:
-    """Return whether the client takes this address."""
+    """Return whether the client accepts this address."""
     try:
         normalise_server(address)
     except UserError:
@@ -62,7 +62,7 @@ def client_takes(address: str) -> bool:
 
 
 def compiled(name: str, folder: Path) -> Path:
-    """Compile a program of `INSIDE` that has the setup program's own code. Return its path."""
+    """Compile a program of `INSIDE` with the setup program's code. Return its path."""
     exe = folder / f"{name}.exe"
     command = ["makensis", "-V1", "-WX", "-INPUTCHARSET", "UTF8", f"-DOUT={exe}", f"-DHERE={SETUP}"]
     subprocess.run([*command, str(INSIDE / f"{name}.nsi")], check=True)
@@ -70,9 +70,9 @@ def compiled(name: str, folder: Path) -> Path:
 
 
 def test_addresses(desktop: Desktop, tmp_path: Path) -> None:
-    """The setup program and the client take each valid address and refuse each wrong one.
+    """The setup program and the client accept each valid address and refuse each wrong one.
 
-    The setup program takes nothing that the client refuses, and stores an address that was typed
+    The setup program accepts nothing that the client refuses, and stores an address that was typed
     with a Japanese keyboard in ASCII.
     """
     addresses = [*GOOD, *BAD, *MIXED, *FOLDED]
@@ -95,7 +95,7 @@ Read = Callable[..., tuple[int, dict[str, str]]]
 
 @pytest.fixture(scope="module")
 def read(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Read:
-    """`read(words)` returns the exit code of that command line, and the options understood."""
+    """`read(words)` returns the exit code of that command line, and the options it has read."""
     exe = compiled("arguments", tmp_path_factory.mktemp("arguments"))
     answer = exe.with_suffix(".txt")
 
@@ -112,7 +112,7 @@ def read(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Read:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_options_in_every_order(read: Read, server: str) -> None:
-    """No option is lost, at any place, before or after an address of any form."""
+    """Options are read at any place, before or after an address of any form."""
     wanted = {"server": server, "silent": "1", "language": "1041"}
     wanted |= dict.fromkeys(OPTIONS.values(), "1")
     words = [f"/SERVER={server}", *OPTIONS, "/LANG=ja"]

@@ -31,10 +31,10 @@ WORDS: dict[str, dict[Language, str]] = {
     "done": {"ja": "完了しました", "en": "has been installed"},
     "bad_address": {"ja": "使用できません", "en": "cannot be used"},
     "ok": {"ja": "OK", "en": "OK"},
-    "yes": {"ja": "はい", "en": "はい"},  # a message box speaks as Windows does
+    "yes": {"ja": "はい", "en": "はい"},  # a message box has Windows' language
     "forget": {"ja": "設定も削除", "en": "settings as well"},
 }
-"""What the wizard's buttons and pages say."""
+"""The texts of the wizard's buttons and pages."""
 
 
 class Wizard:
@@ -45,14 +45,14 @@ class Wizard:
         self._pictures = itertools.count(1)
 
     def page(self, name: str) -> Window:
-        """Wait for the page, and return its window."""
+        """Wait for the page. Return its window."""
         text = WORDS[name][self._language]
         return wait_for(
             lambda: next((w for w in self._pc.windows() if text in "\n".join(w.texts)), None), text
         )
 
     def press(self, page: str, button: str) -> None:
-        """Click the page's button once it can be clicked, and keep a picture of the page."""
+        """Click the page's button once it is enabled; save a screenshot of the page."""
         name = WORDS[button][self._language]
 
         def look() -> Control | None:

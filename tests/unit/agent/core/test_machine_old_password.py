@@ -46,7 +46,7 @@ def next_run(world: World, session: str) -> None:
 
 
 def test_a_sign_in_is_warned_about_once_and_the_server_told() -> None:
-    """A session shows one warning, with the days left, also after a restart; the server is told."""
+    """A session shows one warning, also after a restart, and the server gets a notice."""
     world = on_old_password()
     world.come("s1")
     last_day = (BEGIN + 30 * DAY).astimezone().date()

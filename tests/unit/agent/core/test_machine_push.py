@@ -227,7 +227,7 @@ def test_killed_at_any_moment_of_two_changes() -> None:
 
 
 def test_the_user_is_told_once_when_a_push_is_stored() -> None:
-    """The user is told once, after the commit; not for a typed password, not at a restart."""
+    """One notification after the commit; none for a typed password, none at a restart."""
     world = pushed("vault")
     world.step("vault")
     world.run()

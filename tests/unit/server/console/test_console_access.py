@@ -16,7 +16,7 @@ from tests.support.server_fixtures import P1, P2, MakeDevice, MakePairing, MakeU
 
 PATTERNS = [str(each.pattern) for each in get_resolver().url_patterns]
 OPEN = {"language/", "password/rules/", "app/manifest.webmanifest", "app/worker.js"}
-"""What anybody may open."""
+"""Addresses that are open to everybody."""
 OPEN_TO_STRANGERS = OPEN | {"login/", "app/login/"}
 OPEN_WITH_TEMPORARY_PASSWORD = OPEN | {"password/", "live/push/", "logout/", "app/logout/"}
 ADMINISTRATORS = ("users", "audit", "old-passwords", "pcs/unseen", "live/import")

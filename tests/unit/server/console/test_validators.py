@@ -33,7 +33,7 @@ PASSWORDS = {
     "password_is_user_name": ["Tanaka2026", "my-T4N4KA-7"],
     "password_is_user_name password_length password_kinds": ["TANAKA"],
 }  # fmt: skip
-"""Codes of the broken rules to passwords of the user `tanaka`."""
+"""For the codes of broken rules, passwords of the user `tanaka` that break them."""
 
 
 @pytest.mark.parametrize(

@@ -85,11 +85,11 @@ class Pc:
     person: Person
     key: PrivateKey = field(default_factory=new_key)
     client: Client | None = None
-    """The connection on which it waits."""
+    """The PC's connection, None while the PC is away."""
     password: str = ""
     told: Standing = ("current", None)
     push: tuple[str, datetime] | None = None
-    """A password that is on its way to it, with its end."""
+    """The pushed password that the PC has not proven, with the push's end."""
     was_pushed: bool = False
     """Whether the push was sent since the last login."""
     is_blocked: bool = False
