@@ -47,7 +47,7 @@ def run(size: Size) -> list[Figure]:
 
 
 def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
-    """Return the milliseconds of each round, by page."""
+    """Return the milliseconds of each round, by page or change."""
     found: dict[str, list[float]] = {}
     rounds, on_old = range(size.pick(10, 2)), {"user": seed.FIRST_ID + ON_OLD, "pc": ON_OLD}
     with (

@@ -66,7 +66,7 @@ class Rehearsal:
     """A PC that has missed a change of the password, and the days after that change."""
 
     def __init__(self, client: Client, gateway: str, user: Sample) -> None:
-        """Change the password of `user`, with which the client has logged in."""
+        """Change the password of `user`, after the client has logged in with the old one."""
         row = User.objects.get(username=user.username)
         new, self._before, self._verifier = sample_password(), user, row.password
         change = passwords.change_own(row, new_password=new, push_to=())

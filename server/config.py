@@ -295,7 +295,7 @@ _KUBERNETES = re.compile(
 def _is_of_kubernetes(variable: str, text: str) -> bool:
     """Return whether Kubernetes has set a variable for a service named `coconowork-server…`.
 
-    It sets `COCONOWORK_SERVER_PORT=tcp://10.0.0.1:8080` and seven more for the service.
+    Kubernetes sets `COCONOWORK_SERVER_PORT=tcp://10.0.0.1:8080` and seven other variables.
     """
     address = variable.endswith("_PORT") and re.match(r"(tcp|udp|sctp)://", text)
     return bool(address or _KUBERNETES.fullmatch(variable))

@@ -8,7 +8,7 @@ import socket
 import sys
 
 GC_THRESHOLDS = (10_000, 1_000, 100)
-"""A collection of the youngest generation takes about a millisecond for so many objects. One of the
+"""Collecting the youngest generation takes about a millisecond for so many objects. Collecting the
 oldest takes half a second for ten thousand clients, so it is very rare. A closed connection leaves
 nothing to collect (`test_gateway_connections.py`)."""
 SWITCH_SECONDS = 0.0005

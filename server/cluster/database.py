@@ -152,8 +152,8 @@ def only_server(settings: Config) -> Iterator[None]:
 def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
     """Hold a lock: a write transaction on an SQLite file, which ends with the process.
 
-    This works on every file system where SQLite works. Raise StartError, with the text `busy`
-    when another process has the lock.
+    The lock works on every file system where SQLite works. Raise StartError, with the text
+    `busy` when another process has the lock.
     """
     with ExitStack() as stack:
         try:
@@ -184,7 +184,7 @@ def one_line(exc: BaseException) -> str:
 
 
 def explain(exc: BaseException, settings: Config) -> str:
-    """Return the database's message in one line with a hint. It may be in any language."""
+    """Return the database's message, in the database's language, in one line with a hint."""
     said = one_line(exc)
     if not settings.is_postgresql:
         return f"{settings.database_path}: the database cannot be used: {said}"

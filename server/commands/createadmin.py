@@ -14,7 +14,7 @@ from server.config import StartError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options. There is none for the password, because other users could read it."""
+    """Add the options. The password is not one of them: other users can read command lines."""
     parser.add_argument("--account", required=True, help="the organisation, created if it is new")
     parser.add_argument("--user", required=True, help="user name of the administrator")
     parser.add_argument("--name", default="", help="the administrator's full name")

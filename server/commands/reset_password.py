@@ -13,7 +13,7 @@ from server.commands.terminal import ask, ask_new_password, find_user, on_databa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options. There is none for the password, because other users could read it."""
+    """Add the options. The password is not one of them: other users can read command lines."""
     parser.add_argument("--user", required=True, help="user name")
     parser.add_argument("--yes", action="store_true", help="do not ask before the change")
 

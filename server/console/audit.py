@@ -52,7 +52,7 @@ came_from: ContextVar[str | None] = ContextVar("came_from", default=None)
 
 @contextmanager
 def coming_from(address: str | None) -> Iterator[None]:
-    """Record `address` in all events inside the context: those of one request or job."""
+    """Record `address` in all events inside the context: the events of one request or job."""
     token = came_from.set(address)
     try:
         yield

@@ -185,7 +185,7 @@ class PushLaterForm(CurrentPasswordForm):
 
 
 class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
-    """A user's own change, pushed to the PCs in `push_to`: those that are chosen and wait now.
+    """A user's own change, pushed to the PCs in `push_to`: chosen PCs that wait now.
 
     After a temporary password, the PCs in `push_late` get the password at their next login.
     """

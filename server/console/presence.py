@@ -126,7 +126,7 @@ class Delivery:
 
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
-    """Return a change's outcome on each PC: those that existed then or were pushed to."""
+    """Return a change's outcome on each PC that existed at the change or got a push."""
     pushed = {push.device_id: push for push in change.deliveries.all()}
     was_there = Q(blocked_at__isnull=True, first_seen_at__lte=change.changed_at)
     devices = change.user.devices.with_presence().filter(was_there | Q(pk__in=pushed))

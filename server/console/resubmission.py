@@ -52,7 +52,7 @@ def repeatable(response: HttpResponse) -> HttpResponse:
 class ResubmissionMiddleware:
     """Answer repeated forms; run after authentication and before logins are required.
 
-    It cannot run later, because the first sending may have ended the second one's session.
+    Later is not possible, because the first sending may have ended the session of the second.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

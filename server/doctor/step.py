@@ -14,7 +14,7 @@ from protocol.text import clean
 from server.config import Config
 
 STEP_SECONDS = 40.0
-"""Deadline of a step, longer than its own waits: only a hanging name server or disk exceeds it."""
+"""Deadline of a step, longer than its own waits: only a hanging name server or disk misses it."""
 MAX_CHARS = 2_000
 
 

@@ -1,4 +1,4 @@
-"""One client's connection: its socket, its WebSocket, its deadlines, and what is known of it.
+"""Handle one client's connection: its socket, its WebSocket, its deadlines, its login.
 
 A connection goes through these stages, and each has a deadline:
 
@@ -116,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
         self.pushed: frozenset[str] = frozenset()
         """Sealed boxes that were sent to the client since its last login."""
         self.serial = 0
-        """Number of accepted logins: what was read before a login is not applied after it."""
+        """Number of accepted logins: a state that was read before a login is not applied later."""
         self.has_changed = False
         """Whether the user has changed while the login was being written."""
         self.farewell = ""

@@ -30,7 +30,7 @@ RETRY_SECONDS = 1.0
 CHUNK = 1_000
 """Most rows that one transaction locks, so that logins do not wait long for them."""
 READY_SECONDS = 25.0
-"""Age of the last heartbeat from which on the gateway is not ready (`/readyz`)."""
+"""Age of the last heartbeat at which the gateway stops being ready (`/readyz`)."""
 
 
 def default_name(port: int) -> str:

@@ -56,7 +56,7 @@ SENT_AT_ONCE = 1000
 """Clients that are sent away before the loop runs other callbacks."""
 RETRY_AFTER_SECONDS = 60
 MANY_CLIENTS = 20
-"""When so many clients all have one address, it is taken for a proxy's address."""
+"""When at least so many clients all have one address, this address is taken for a proxy's."""
 
 
 class Gateway:

@@ -1,8 +1,8 @@
 """Reach the database from a gateway: off the event loop, for many clients at once.
 
 Reads and writes have a thread each, so that a read never waits for a transaction of the console.
-A power cut may lose what is written here (which devices wait, what was shown). It must not lose
-passwords, which the console writes.
+A power cut may lose the rows that this module writes (waiting devices, shown warnings). It must
+not lose passwords, which the console writes.
 
 Every push waits for `read_states`. On PostgreSQL, this read runs on the gateway's own loop, because
 a thread would wait for the interpreter lock while thousands of clients log in.
@@ -100,7 +100,7 @@ class Store:
             self._clearing = asyncio.create_task(self._clear())
 
     async def write(self, job: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run `job` on the thread for writes, and return its result. It may be called twice."""
+        """Run `job` on the thread for writes, perhaps twice, and return its result."""
         work = partial(_run, job.__name__, partial(job, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._writes, work)
 

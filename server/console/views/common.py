@@ -139,8 +139,8 @@ def page_of(
 ) -> Page[Any]:
     """Return the page that `?page=` names, or the nearest one.
 
-    `key` is a unique column. When an index has this column and the order of the rows, the database
-    skips the rows before the page. Up to `AT_ONCE` rows are not counted by a query, so a search
+    `key` is a unique column. If an index has this column and the rows' order, the database does not
+    read the rows before the page. Up to `AT_ONCE` rows are not counted by a query, so a search
     (`?q=`) with few results reads all rows once, not twice. `shown` is `rows` without the filter,
     if the filter is slow.
     """

@@ -17,7 +17,7 @@ from server.console.models import AuditEvent, PushDelivery, User
 from server.console.views.common import user_of, whose
 
 RECORDED, MAX_EVENTS = timedelta(days=30), 200
-"""The record's length: as long as an old password can be valid, and so many events."""
+"""Limits of the record: the time for which an old password can be valid, and a number of events."""
 
 
 @require_safe
