@@ -229,7 +229,7 @@ def set_waiting(waiting: Iterable[WaitingRow]) -> None:
 
 
 def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
-    """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
+    """Write that devices no longer wait on `gateway`; leave the rows of newer logins."""
     rows = [
         (row.user_id, row.device_id, each.at, row.waiting_since, gateway, each.farewell)
         for each in released

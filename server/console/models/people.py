@@ -116,7 +116,7 @@ class RetiredPassword(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="retired_passwords")
     verifier = models.CharField(max_length=256)
     since = models.DateTimeField()
-    """When the password was set: its `User.password_changed_at`, which identifies the password."""
+    """When the password was set (then `User.password_changed_at`); identifies the password."""
     retired_at = models.DateTimeField(default=clock.now)
     valid_until = models.DateTimeField()
 
