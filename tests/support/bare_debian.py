@@ -1,7 +1,7 @@
 """A bare Debian 12 in a container with its own systemd, on the network of this machine.
 
-`debootstrap` makes it once, from the mirror that this machine's apt uses, and `build/` keeps it.
-What a container changes is in memory and ends with it. All of this needs root.
+`debootstrap` makes the base once, in `build/`, from the mirror that this machine's apt uses.
+A container's changes are in memory and are lost at its end. All of this needs root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMMAND_S = 110
 
 
 def _mirror() -> list[str]:
-    """Return the mirror of this machine's Debian 12; without one, debootstrap has a default."""
+    """Return the mirror of this machine's Debian 12, or nothing for debootstrap's default."""
     query = ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Component: main"]
     found = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
     pairs = dict(zip(found[::2], found[1::2], strict=True))
@@ -32,7 +32,7 @@ def _mirror() -> list[str]:
 
 
 def make_base() -> None:
-    """Make the folder that all containers begin with, unless it is there."""
+    """Make the base folder of all containers, unless it exists."""
     if BASE.exists():
         return
     BASE.parent.mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ def make_base() -> None:
 
 
 class BareDebian:
-    """A running container, entered through its first process."""
+    """A running container. Commands enter the namespaces of its first process."""
 
     def __init__(self, init: psutil.Process) -> None:
         self._root = Path(f"/proc/{init.pid}/root")
@@ -56,7 +56,7 @@ class BareDebian:
         self._enter += ["--cgroup", "--", "env", "-i", "PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"]
 
     def run(self, command: str, *, stdin: str = "", succeeds: bool = True) -> str:
-        """Run a command of the shell as root, in /root. Return all of its output."""
+        """Run a shell command as root, in /root. Return its output and errors."""
         done = subprocess.run(
             [*self._enter, "HOME=/root", "sh", "-ec", f"cd /root; {command}"],
             input=stdin,
@@ -70,7 +70,7 @@ class BareDebian:
         return done.stdout
 
     def path(self, path: str) -> Path:
-        """Return where a file of the container is for this machine."""
+        """Return this machine's path of a file in the container."""
         return self._root / path.lstrip("/")
 
     def has_booted(self) -> bool:
@@ -82,9 +82,9 @@ class BareDebian:
 
 @contextmanager
 def bare_debian(console: Path) -> Iterator[BareDebian]:
-    """Run a container until the end of the context; its console is written to a file.
+    """Run a container until the end of the context; the file `console` gets its console.
 
-    `make_base` must have been called.
+    Call `make_base` first.
     """
     options = ["--volatile=overlay", "--register=no", "--keep-unit", "--boot"]
     start = ["systemd-nspawn", f"--directory={BASE}", *options]

@@ -1,4 +1,4 @@
-"""One person at a browser, on the console of a server process: real forms over real HTTP."""
+"""A browser without scripts, for the console of a server process: real forms over HTTP."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REQUEST_S = 150
 
 
 class Browser:
-    """`with Browser(server.console) as browser`; pages are in English."""
+    """A browser: `with Browser(server.console) as browser`; pages are in English."""
 
     def __init__(self, console: str, *, authority: Path | None = None) -> None:
-        """Open a browser, which trusts the certificate authority in the file `authority`."""
+        """Make a browser that trusts the certificate authority in the file `authority`."""
         self.console = console
         self._browser: Any = mechanicalsoup.StatefulBrowser()
         self.headers: Any = self._browser.session.headers
-        """Sent with each request."""
+        """Headers of each request."""
         self.headers["Accept-Language"] = "en"
         self._browser.session.trust_env = False
         if authority is not None:
@@ -36,7 +36,7 @@ class Browser:
         self._browser.close()
 
     def get(self, path: str, **headers: str) -> Any:
-        """Return the response to a plain request, as `requests` gives it."""
+        """Return the response of `requests` to a GET, which follows redirects."""
         return self._browser.session.get(
             self.console + path, headers=headers, timeout=REQUEST_S, allow_redirects=False
         )
@@ -64,7 +64,7 @@ class Browser:
         return self._browser.submit_selected(timeout=REQUEST_S, allow_redirects=follow)
 
     def log_in(self, username: str, password: str, *, path: str = "/login/") -> bool:
-        """Return whether that opened the console."""
+        """Log in. Return whether the console opened."""
         answer = self.send(path, username=username, password=password)
         return not str(answer.url).endswith(path)
 

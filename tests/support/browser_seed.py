@@ -1,6 +1,6 @@
-"""Put users and PCs into the database of an installation, in a process of its own.
+"""Put users and PCs into an installation's database, in a separate process.
 
-The process of the tests may have Django set up for another database.
+The tests' own process may use Django with another database.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ device watanabe KEIRI-06 unseen
 device suzuki EIGYO-NOTE unseen old failed
 events
 """
-"""An account with one of every kind, for pictures."""
+"""An account with users and PCs of every kind, for pictures."""
 
 
 def seed(installation: Installation, *commands: str) -> None:
@@ -63,7 +63,7 @@ def _machine(name: str) -> dict[str, Any]:
 
 
 def device(owner: str, name: str, *states: str) -> None:
-    """Make a PC of a user that never talked to the gateway."""
+    """Make a user's PC, which has never connected to the gateway."""
     from server.console.models import Device, User
     from tests.support.server_fixtures import live_gateway
 
@@ -95,7 +95,7 @@ def device(owner: str, name: str, *states: str) -> None:
 
 
 def pairing(code: str, name: str) -> None:
-    """Make a new PC that shows a code, on no gateway."""
+    """Make a new PC's code, which no gateway serves."""
     from server.console.models import Pairing
 
     end = clock.now() + timedelta(minutes=10)
@@ -103,7 +103,7 @@ def pairing(code: str, name: str) -> None:
 
 
 def events() -> None:
-    """Record a change and a forced one of tanaka's password."""
+    """Add audit events: a change and a forced change of tanaka's password."""
     from server.console.audit import Action, record
     from server.console.models import User
 

@@ -1,4 +1,4 @@
-"""Play a desktop's service on the tests' own bus: answer calls, send signals."""
+"""Act as a desktop's service on the tests' D-Bus: answer calls, send signals."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from jeepney import (
 from jeepney.io.blocking import DBusConnection, Proxy, open_dbus_connection
 
 Answer = Callable[..., tuple[str, tuple[Any, ...]] | None]
-"""Takes a call's arguments; returns signature and values of the answer, None for none."""
+"""Takes a call's arguments; returns signature and values of the answer; None: no answer."""
 
 
 class BusService:
-    """Owns `name` on the bus at `address`. Calls are in `calls` as (method, arguments)."""
+    """Owns `name` on the bus at `address`. `calls` has each call as (method, arguments)."""
 
     def __init__(self, address: str, name: str, answers: Mapping[str, Answer]) -> None:
         self.calls: Queue[tuple[str, tuple[Any, ...]]] = Queue()

@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, made by trustme."""
+"""Certificates and authorities for tests, made by trustme."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import trustme
 
 
 class Authority:
-    """A certificate authority. `file` holds its own certificate in PEM, for clients to trust."""
+    """A certificate authority. `file` has the authority's certificate in PEM, for clients."""
 
     def __init__(self, folder: Path, *, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
-        """Keep its files in `folder`, which is made."""
+        """Make an authority, and write its files to `folder`, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "authority.pem"
         self._key_type = key_type
@@ -22,13 +22,13 @@ class Authority:
 
     @property
     def der(self) -> Path:
-        """Return a file with the authority's certificate as Windows imports it."""
+        """Return a file with the authority's certificate in DER, as Windows imports it."""
         file = self.file.with_suffix(".der")
         file.write_bytes(ssl.PEM_cert_to_DER_cert(self.file.read_text("ascii")))
         return file
 
     def issue(self, name: str = "127.0.0.1", *, days: tuple[int, int] = (-1, 30)) -> Path:
-        """Return a file with a server's key and certificate, valid between `days` from now."""
+        """Return a file with a server's key and certificate; `days` from now limit the validity."""
         now = datetime.now(UTC)
         made = self._authority.issue_cert(
             name,
@@ -43,11 +43,11 @@ class Authority:
     def context(
         self, name: str = "127.0.0.1", *, days: tuple[int, int] = (-1, 30)
     ) -> ssl.SSLContext:
-        """Return the context of a server that has such a certificate."""
+        """Return a server's TLS context with a certificate as `issue` makes it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.issue(name, days=days))
         return context
 
     def trust(self) -> ssl.SSLContext:
-        """Return the context of a client that trusts this authority and no other."""
+        """Return a client's TLS context that trusts only this authority."""
         return ssl.create_default_context(cafile=self.file)

@@ -45,12 +45,12 @@ async def ask(paths: Paths, request: Request, *, timeout_s: float = 10) -> Reque
 
 
 async def connect(paths: Paths) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect as `ask` does, to send what it never sends."""
+    """Connect as `ask` does, to send data that `ask` never sends."""
     return await open_channel(paths)._ends.connect(limit=MAX_LINE_BYTES)
 
 
 async def raw(paths: Paths, data: bytes) -> bytes:
-    """Send bytes past `ask`, and return what comes back until the peer hangs up."""
+    """Send bytes without `ask`. Return the answer until the peer closes."""
     reader, writer = await connect(paths)
     try:
         writer.write(data)
@@ -100,7 +100,7 @@ class ChannelContract:
         assert answers == [{"echo": each} for each in requests]
 
     async def test_only_one_claims_it(self, paths: Paths) -> None:
-        """A second claim is refused and the first goes on; after its end another can claim."""
+        """A second claim is refused, and the first works on; after its end a new claim succeeds."""
         for number in range(2):
             with pytest.raises(NotRunning):
                 await ask(paths, {})
@@ -112,9 +112,9 @@ class ChannelContract:
     async def test_a_client_waits_for_a_command(
         self, paths: Paths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A command is the client for a moment. Its channel is claimed after it has hung up."""
+        """A start during a command that runs as the client claims the channel after the command."""
         monkeypatch.setattr(control, "LAST_WORDS_S", 0.1)
-        monkeypatch.setattr(control, "STATUS_S", 20.0)  # a busy machine is no other client
+        monkeypatch.setattr(control, "STATUS_S", 20.0)  # for busy machines
         claimed, asked = asyncio.Event(), list[Request]()
 
         async def command(request: Request) -> Request:
@@ -154,7 +154,7 @@ class ChannelContract:
     async def test_peers_that_misbehave(
         self, paths: Paths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Silence, garbage, more than 16 KiB and half a line do no harm to other peers."""
+        """Silence, garbage, over 16 KiB, or half a line from one peer affect no other peer."""
         monkeypatch.setattr(control, "LINE_TIMEOUT_S", 0.2)
         async with serving(open_channel(paths)):
             for data in (b"", b"[1]\n", b"\xff\n", b"{" * 9000 + b"\n", b"x" * 2 * MAX_LINE_BYTES):
@@ -186,7 +186,7 @@ class ChannelContract:
     async def test_a_defect_is_answered_and_logged_without_the_request(
         self, paths: Paths, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A command that fails is answered and logged without its secret."""
+        """A command that raises gets an answer; the log has the defect without the request."""
 
         async def handle(request: Request) -> Request:
             raise ValueError(request["password"])
@@ -212,7 +212,7 @@ class ChannelContract:
             assert await ask(paths, {"command": "quit"}) == {"ok": True}
 
     async def test_an_idle_peer_does_not_delay_the_end(self, paths: Paths) -> None:
-        """The channel is closed at once, whatever version of asyncio closes it."""
+        """An idle peer does not delay the channel's close, in any version of asyncio."""
         async with serving(open_channel(paths)) as task:
             reader, writer = await connect(paths)
             assert await ask(paths, {}) == {"echo": {}}
@@ -223,13 +223,13 @@ class ChannelContract:
             writer.close()
 
     async def test_peers_beyond_the_limit_are_hung_up_on(self, paths: Paths) -> None:
-        """Peers above the limit are closed; when others have left, a new one is served."""
+        """Peers above the limit are closed; once others have left, a new one is served."""
         async with serving(open_channel(paths)):
             peers = [await connect(paths) for _ in range(MAX_CONNECTIONS)]
             with pytest.raises(ChannelError):
                 await ask(paths, {})
             for reader, writer in peers:
-                writer.write(b"\n")  # no message, so that the client hangs up
+                writer.write(b"\n")  # invalid: the client closes
                 await reader.read()
                 writer.close()
             assert await ask(paths, {}) == {"echo": {}}

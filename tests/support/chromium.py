@@ -1,4 +1,4 @@
-"""What the tests of the console's pages in Chromium share."""
+"""Helpers of the tests of the console's pages in Chromium."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ JA, EN = Labels("ja"), Labels("en")
 def log_in(
     page: Page, words: Labels, username: str, password: str = PASSWORD, *, path: str = "/login/"
 ) -> None:
-    """Log in, or find out at the login page why not."""
+    """Log in. Fail with the login page's text if the login is refused."""
     page.goto(path)
     page.get_by_label(words.username).fill(username)
     page.get_by_label(words.password).fill(password)
@@ -66,6 +66,6 @@ def log_in(
 
 
 def fill_new(page: Page, words: Labels, new: str) -> None:
-    """Type a new password into both fields, as soon as the page has them."""
+    """Type a new password into both fields, once the page has them."""
     for field in (0, 1):
         page.get_by_label(words.new_password).nth(field).fill(new)

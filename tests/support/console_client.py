@@ -1,4 +1,4 @@
-"""Use the console without a browser: Django's test client, on the real database."""
+"""Use the console by Django's test client, on the real database, without HTTP."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def new_client(*, address: str = "127.0.0.1", language: str = "en", csrf: bool =
 
 
 def page(answer: Any) -> str:
-    """Return the page that the console has answered with."""
+    """Return the text of an answer's page. The status must be 200."""
     assert answer.status_code == 200
     return str(answer.getvalue().decode())
 
 
 def form_token(client: Client, path: str) -> dict[str, str]:
-    """Open a page; return the token of its forms."""
+    """Open a page. Return its CSRF token as a form field."""
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page(client.get(path)))
     assert found
     return {"csrfmiddlewaretoken": found[1]}
@@ -45,7 +45,7 @@ def form_token(client: Client, path: str) -> dict[str, str]:
 def run_before(
     patch: pytest.MonkeyPatch, module: object, name: str, happens: Callable[..., object]
 ) -> list[object]:
-    """Have `happens` run before each call of a function, with its arguments; return the results."""
+    """Patch a function to call `happens` first, with its arguments. Return the list of results."""
     original, results = getattr(module, name), list[object]()
 
     def late(*args: Any, **more: Any) -> Any:
@@ -57,17 +57,17 @@ def run_before(
 
 
 def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
-    """Return what each returns, called on as many threads."""
+    """Call each of `works` on its own thread at once. Return their results."""
     with ThreadPoolExecutor(len(works)) as pool:
         return list(pool.map(on_own_connection, works))
 
 
 def change(user: User, new: str, **more: Any) -> PasswordChange:
-    """Change the password of a user, who may have been changed since `user` was read."""
+    """Change a user's password, even if the user's row has changed since `user` was read."""
     user.refresh_from_db()
     return passwords.change_own(user, new_password=new, **more)
 
 
 def actions(subject: User) -> list[str]:
-    """Return what the audit trail has of a user, the latest first."""
+    """Return the actions on a user in the audit trail, the latest first."""
     return list(AuditEvent.objects.filter(subject=subject).values_list("action", flat=True))

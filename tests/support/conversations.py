@@ -1,13 +1,13 @@
-"""Record what client and gateway say to each other, and follow a recording with one of them.
+"""Record conversations of client and gateway, and replay them with one of the two.
 
-A conversation is a list of steps. `do` is what happens at one end. Other steps are what one end
-sent to the other: a message as it went over the wire, the opening of a connection, or its end. The
-first step says whose password and device key it is; the last one is the client's state at the end.
+A conversation is a list of steps. `do` is an action at one end. Other steps are sent by one end
+to the other: a message as on the wire, the opening of a connection, or its end. The
+first step has the user, password and device key; the last one is the client's state at the end.
 
-`python -m tests.support.conversations FOLDER` records there, with the client's real core and a real
-gateway, what the latest recordings have and the folder has not. To add one, write its steps into a
-file there, with the types of the messages only and without `at` in the first step. Nonces are
-numbers, so that the proofs of a recording fit.
+`python -m tests.support.conversations FOLDER` records into it, with the client's core and a real
+gateway, the latest conversations that the folder lacks. To add one, write its steps into a
+file in the folder, with the types of messages only, and no `at` in the first step. Nonces are
+numbers, so that the proofs of a recording stay valid.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ VARYING = {
 
 
 class RealClient:
-    """The client's real core, with vault, desktop and line in memory."""
+    """The client's real core, with vault, desktop and connection in memory."""
 
     def __init__(self, first: Step) -> None:
         nonces = (f"client-nonce-{number:018}" for number in itertools.count())
@@ -79,14 +79,14 @@ class RealClient:
         self._number = 0
         self.sent: deque[Step] = deque()
         self._received: list[str] = []
-        """User and password that came for a code."""
+        """User and password received by a code."""
 
     def _holding(self, password: str) -> Credentials:
         return Credentials(password=password, device_key=self._key, machine="a machine")
 
     @property
     def end(self) -> Step:
-        """Return what the user sees, and which password is stored."""
+        """Return the last step: the state that the user sees, and the stored password."""
         assert not [each for each in self.sent if "message" in each], self.sent
         if self._received:
             return {"received": self._received}
@@ -152,7 +152,7 @@ class RealClient:
                         events.append(ev.Connected(number))
                     case do.Send(_, message):
                         self._send(message)
-                    case do.Disconnect(_, str(farewell)):  # others follow a close of the server
+                    case do.Disconnect(_, str(farewell)):  # the server closed first otherwise
                         self.sent.append({"from": "client", "close": 1000, "reason": farewell})
                     case do.ComputeProof(number, handshake, challenge):
                         events.append(ev.ProofReady(number, handshake.proof(challenge)))
@@ -161,19 +161,19 @@ class RealClient:
 
 
 class RealGateway:
-    """A gateway on its port, with a user of the recording, and a socket without any client code."""
+    """A gateway on a port, with the recording's user, and a socket without the client's code."""
 
     def __init__(self, gateway: Gateway, user: User) -> None:
         self._gateway, self._user = gateway, user
         self._client = Client(gateway.port)
         self._end: asyncio.Task[None] | None = None
         self._said: Step = {}
-        """The last value of each field."""
+        """The last value of each field that the gateway sent."""
 
     async def act(self, name: str) -> None:
         if name == "stop":
             self._end = asyncio.create_task(self._gateway.__aexit__())
-        elif name != "demand_newer":  # for which the gateway was started
+        elif name != "demand_newer":  # done at the gateway's start
             await in_thread(lambda: self._act(name))
 
     def _act(self, name: str) -> None:
@@ -196,7 +196,7 @@ class RealGateway:
                 bus.publish(user.pk)
 
     async def hear(self, step: Step) -> None:
-        """Receive what a client sends; the number of a change is today's."""
+        """Send the gateway a client's step, with this run's change id."""
         if "connect" in step:
             await self._client.__aenter__()
         elif "close" in step:
@@ -223,7 +223,7 @@ class RealGateway:
 
 @asynccontextmanager
 async def real_gateway(first: Step) -> AsyncIterator[RealGateway]:
-    """Run a gateway for a conversation that begins so."""
+    """Run a gateway for a conversation with this first step."""
 
     def make() -> User:
         account, _ = Account.objects.get_or_create(name="of conversations")
@@ -252,7 +252,7 @@ async def real_gateway(first: Step) -> AsyncIterator[RealGateway]:
 
 
 def check(said: Step, recorded: Step) -> None:
-    """Assert that an end says what it said then, to which a server may have added fields."""
+    """Assert that an end sends the recorded step; a server may have added fields."""
     before = recorded.get("message")
     if recorded["from"] == "client" or not isinstance(before, dict):
         assert said == recorded
@@ -268,9 +268,9 @@ async def play(
     server: RealGateway | None = None,
     change: Callable[[Step], list[Step]] = lambda step: [step],
 ) -> list[Step]:
-    """Let one end or both follow the steps. Return what happened and was said.
+    """Let one or both ends follow the steps. Return the steps of this run.
 
-    Where an end is missing, the recording replaces it: `change` returns what it says.
+    The recording replaces a missing end; `change` may alter its steps.
     """
     played = []
     for step in steps:
@@ -298,7 +298,7 @@ def types(steps: list[Step]) -> list[str]:
 
 
 async def record(before: list[Step]) -> list[Step]:
-    """Return the same conversation between the client's core and the gateway of this checkout."""
+    """Return the same conversation, held by this checkout's client core and gateway."""
     first, *steps = before
     first |= {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S+00:00}"}
     steps = [step for step in steps if "at" in step or "from" in step]
@@ -316,7 +316,7 @@ def read(file: Path) -> list[Step]:
 
 
 def write(file: Path, steps: list[Step]) -> None:
-    """Write a recording to a file, whose folder is made."""
+    """Write a recording to a file, and make the file's folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{json.dumps(step)}\n" for step in steps), "utf-8")
 

@@ -1,8 +1,8 @@
-"""Everything around one Machine, in memory: a server, a vault, timers, a network and two clocks.
+"""The world of one Machine, in memory: a server, a vault, timers, a network and two clocks.
 
-How it works: `tell` gives the machine an event and then calls `run`, which answers the effects one
-after the other, as the real runtime would, until nothing is left to answer. Kinds of work named in
-`hold` wait until `release`. `kill` ends the process: only what is durable is left. Proofs
+How it works: `tell` gives the machine an event and then calls `run`. `run` answers the effects one
+after the other, as the real runtime would, until none is left. Kinds of work named in
+`hold` wait until `release`. `kill` ends the process: only durable state is left. Proofs
 and boxes are real. core_promises.py checks every event.
 """
 
@@ -35,7 +35,7 @@ from tests.support.core_gateway import Account, Session
 HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
 OTHER = Identity(server="wss://gw.example.com/gateway", user="suzuki")
 CHANGE = "a" * 32
-"""The id of a change that a test itself makes."""
+"""The id of a change that the test makes itself."""
 P1, P2, P3, WRONG = "Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"
 GRACE = timedelta(days=30)
 BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -52,11 +52,11 @@ E = TypeVar("E", bound=Effect)
 
 
 class Killed(Exception):
-    """The process was killed at the action that `World.kill_at` names."""
+    """Raised when the process is killed at the action `World.kill_at`."""
 
 
 class World:
-    """One machine, and everything that it talks to."""
+    """One machine, and everything around it."""
 
     def __init__(
         self,
@@ -72,12 +72,12 @@ class World:
         self.online, self.impostor, self.throttle_s = True, False, 0
         self.newest: msg.Release | None = None
         self.toast = WarningOutcome.SHOWN
-        """What becomes of a warning on the desktop."""
+        """The outcome of each warning."""
         self.attacked = False
-        """Whether an attacker in the middle changes messages of the server."""
+        """Whether an attacker in the middle has changed messages of the server."""
         self.vault: dict[Identity, Credentials] = {}
         self.vault_reason: Reason | None = None
-        """Why the vault fails; None while it works."""
+        """The reason of each vault failure; None while the vault works."""
         self.memory: dict[Identity, SavedState] = {}
         self.settings, self.machine_id = identity, "machine-1"
         if identity is not None and stored is not None:
@@ -92,13 +92,13 @@ class World:
         self.notices: list[msg.Notice] = []
         self.failed: list[msg.UpdateFailed] = []
         self.tried: list[str] = []
-        """The passwords that a proof was sent for, in order."""
+        """The passwords whose proofs were sent, in order."""
         self.proven: set[tuple[str, str]] = set()
         """User and password of each login that the server has accepted."""
         self.refused: set[tuple[str, str]] = set()
-        """User and password of each refusal that the client knows of: not to be sent again."""
+        """User and password of each refusal that the client knows, and must not send again."""
         self.answering: dict[int, tuple[str, str]] = {}
-        """By connection: user and password of the last proof."""
+        """User and password of the last proof, by connection."""
         self.replies: dict[int, Reason | None] = {}
         self.kill_at: int | None = None
         self.actions = 0
@@ -111,7 +111,7 @@ class World:
 
     def _fresh(self) -> None:
         self.jobs: defaultdict[Kind, deque[Any]] = defaultdict(deque)
-        """Effects that wait for an answer, and what the server has sent."""
+        """Effects that wait for an answer, and messages from the server."""
         self.sessions: dict[int, Session] = {}
         self.timers: dict[Timer, float] = {}
         self.warning: int | None = None
@@ -128,7 +128,7 @@ class World:
         self.machine = Machine(host, self.settings, memory)
 
     def kill(self) -> None:
-        """End the process at once, and prepare the next one. What is durable stays."""
+        """End the process at once, and prepare the next one. Durable state stays."""
         self.kill_at = None
         promises.on_kill(self)
         self._fresh()
@@ -176,7 +176,7 @@ class World:
 
     @property
     def asked(self) -> list[Reason | None]:
-        """Return why the user was asked for a password, each time."""
+        """Return the reason of each question for a password to the user."""
         return [each.reason for each in self.seen(do.AskForPassword)]
 
     def is_in(self, state: State, reason: Reason | None = None) -> bool:
@@ -184,7 +184,7 @@ class World:
         return (self.state, self.view.reason) == (state, reason)
 
     def assert_updated(self, password: str = P2) -> None:
-        """Check that the client waits with `password` alone: no push and no problem is left."""
+        """Assert standby with `password` alone stored, without pushes or problems."""
         assert self.state is State.STANDBY
         entry = self.vault[HOME]
         assert (entry.password, entry.pending, entry.refused) == (password, None, None)
@@ -205,14 +205,14 @@ class World:
         return effects
 
     def tell(self, event: Event) -> list[Effect]:
-        """Handle `event` and run. Return all effects that follow from it."""
+        """Handle `event` and run. Return all effects that result."""
         begin = len(self.performed)
         self.handle(event)
         self.run()
         return self.performed[begin:]
 
     def run(self) -> None:
-        """Answer effects until nothing is left but what is held back."""
+        """Answer effects until only held ones are left."""
         for _ in range(5_000):
             for kind in KINDS:
                 if kind not in self.hold and self.step(kind):
@@ -231,20 +231,20 @@ class World:
         return True
 
     def release(self, *kinds: Kind) -> None:
-        """Hold these kinds no longer, and run."""
+        """Stop holding these kinds, and run."""
         self.hold.difference_update(kinds)
         self.run()
 
     # --- the user, the network, the time
 
     def ask(self, make: Callable[[int], Event]) -> int:
-        """Make a request of the user. Return its number, under which `replies` has the answer."""
+        """Make a request of the user. Return its number, the answer's key in `replies`."""
         number = next(self._requests)
         self.tell(make(number))
         return number
 
     def log_in(self, password: str, identity: Identity = HOME, key: str | None = None) -> int:
-        """Make the user type a password, or receive it with the device key of a pairing."""
+        """Log in with a typed password, or with a received one and its pairing's device key."""
         self.refused.discard((identity.user, password))
         return self.ask(lambda number: ev.LoginRequested(number, identity, password, key))
 
@@ -256,7 +256,7 @@ class World:
         return self.tell(ev.SignedIn(session, kind))
 
     def cut(self) -> None:
-        """Drop every connection, as a network does that fails."""
+        """Drop every connection, as a failing network does."""
         for session in self.sessions.values():
             session.close(Failure(Reason.CONNECTION_LOST))
         self.run()
@@ -276,7 +276,7 @@ class World:
         return change_id
 
     def keep_push(self, password: str, change_id: str, device: msg.Device) -> None:
-        """Have the server keep a sealed password for the PC, until it is proved or given up."""
+        """Have the server keep a sealed password for the PC, until it is proved or has failed."""
         self.home.pushes[device.id] = (change_id, self.seal(password, change_id, device))
 
     @staticmethod
@@ -288,7 +288,7 @@ class World:
         """Let time pass. Timers fire when they are due, and old passwords end."""
         seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
         end = self.steady + seconds
-        for _ in range(10_000):  # 2,500 a day when nothing answers
+        for _ in range(10_000):  # the most: 2,500 a day without answers
             timer = min(self.timers, key=lambda each: self.timers[each], default=None)
             due = min(self.timers[timer] if timer else end, end)
             self.server_now += timedelta(seconds=max(0.0, due - self.steady))
@@ -350,7 +350,7 @@ class World:
                 self.jobs[kind].append(effect)
 
     def _answer(self, job: Any) -> Event | None:
-        """Do what an effect asks for; return the answer. A message is its own answer."""
+        """Perform an effect. Return its answer; a message is its own answer."""
         match job:
             case do.SaveState(identity, saved_state):
                 self._count()

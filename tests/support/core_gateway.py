@@ -1,4 +1,4 @@
-"""Play the server for the machine: accounts, and one object for each connection."""
+"""A server in memory for the machine: accounts, and one object for each connection."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Account:
     password: str
     retired: list[tuple[str, datetime]] = field(default_factory=list)
     pushes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By device id: change id and sealed box, until proven or given up."""
+    """Change id and sealed box by device id, until the push is proven or has failed."""
     says: Literal["disabled", "blocked"] | None = None
-    """What the server answers when the proof was right."""
+    """The reason that refuses a right proof; None: no refusal."""
 
     def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
-        """Return what `password` is good for. Raise KeyError when it is not valid."""
+        """Return whether `password` is current or old, and its end. Raise KeyError if not valid."""
         if password == self.password:
             return "current", None
         for old, until in self.retired:
@@ -60,12 +60,12 @@ class Session:
     world: World
     number: int
     account: Account | None = None
-    """Whose password was proved; None before a login."""
+    """The account that is logged in; None before a login."""
     password: str = ""
     device: msg.Device | None = None
     told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
     has_proved_itself: bool = False
-    """Whether it has sent the right signature for a login."""
+    """Whether the server has sent the right signature for a login."""
     pushed: set[str] = field(default_factory=set)
     hello: msg.Hello | None = None
     refusals: int = 0
@@ -82,7 +82,7 @@ class Session:
             self.world.inbox.append(ev.Disconnected(self.number, failure))
 
     def hear(self, message: msg.ClientMessage) -> None:
-        """Answer as docs/protocol.md says."""
+        """Answer a client's message as docs/protocol.md says."""
         match message:
             case _ if self.closed:
                 pass
@@ -103,7 +103,7 @@ class Session:
                 if waits and message.reason != "vault":
                     del pushes[self.device.id]
             case _:
-                self.close()  # nothing else may come before a login
+                self.close()  # any other message needs a login
 
     def _login(self) -> tuple[Account | None, list[str], ServerLogin]:
         """Return the account of the last hello, its passwords, and the server's half of SCRAM."""
@@ -165,7 +165,7 @@ class Session:
             self.push()
 
     def push(self) -> bool:
-        """Send what is kept for this device, once per login. Return whether it was sent."""
+        """Send this device's push, once per login. Return whether it was sent."""
         if not (self.account and self.device and self.told[1]):
             return False
         change, sealed = self.account.pushes.get(self.device.id, ("", ""))
@@ -187,7 +187,7 @@ class Session:
         )
 
     def refresh(self) -> None:
-        """Send a waiting client what has changed for its user."""
+        """Send a waiting client its user's changes."""
         if self.account is None or self.closed:
             return
         before, now = self.told, self.world.server_now

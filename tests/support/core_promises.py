@@ -1,4 +1,4 @@
-"""Check what holds at every moment. core_driver.py calls this after each event."""
+"""Invariants of the machine. core_driver.py checks them after each event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRETS = ["Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"]
 def hold(world: World, event: Event, effects: list[Effect]) -> None:
     """Assert that no secret can be logged, and that only proven passwords are stored."""
     shown = f"{event!r} {effects!r}"
-    if not isinstance(event, ev.TimerFired):  # these are most events, and bring no secret
+    if not isinstance(event, ev.TimerFired):  # most events, without a secret
         parts = [vars(part) for part in vars(world.machine).values() if hasattr(part, "__dict__")]
         shown += f" {world.view!r} {vars(world.machine)!r} {parts!r}"
     secrets = [*SECRETS, *(record.device_key for record in world.vault.values())]
@@ -38,8 +38,8 @@ def hold(world: World, event: Event, effects: list[Effect]) -> None:
 def works(world: World, identity: Identity, record: Credentials | None) -> bool:
     """Return whether a client that starts with `record` can log in.
 
-    `rejected` is not signed: in the middle it can be made up. Then a stored password counts that
-    is marked as refused, because the client asks its user and takes it again.
+    `rejected` is not signed, so an attacker in the middle can forge it. After an attack, a stored
+    password marked as refused counts, too: the client asks its user and takes it again.
     """
     words = record.usable() if record else []
     if world.attacked and record:
@@ -52,7 +52,7 @@ def works(world: World, identity: Identity, record: Credentials | None) -> bool:
 
 
 def on_proof(world: World, number: int, password: str) -> None:
-    """Note the password that a proof is sent for. Assert that it was not refused before."""
+    """Record the password of a proof. Assert that it was not refused before."""
     session = world.sessions.get(number)
     if session is None or session.closed or session.hello is None:
         return
@@ -63,10 +63,10 @@ def on_proof(world: World, number: int, password: str) -> None:
 
 
 def on_delivery(world: World, event: Event) -> None:
-    """Note a refusal that the client gets to know of."""
+    """Record a refusal that reaches the client."""
     match event:
         case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
-            # An ended connection does not count; `expired` can be about the login in force.
+            # Messages on an ended connection do not count. `expired` may concern the present login.
             counts = number == world.machine.connection.number
             if counts and number in world.answering and world.sessions[number].account is None:
                 world.refused.add(world.answering[number])
@@ -75,7 +75,7 @@ def on_delivery(world: World, event: Event) -> None:
 
 
 def on_kill(world: World) -> None:
-    """Forget refusals that were not stored yet: their passwords may be sent once more."""
+    """Forget refusals that are not stored: their passwords may be sent once more."""
     world.answering.clear()
     world.refused = {
         (identity.user, word)

@@ -1,4 +1,4 @@
-"""Clients of core_driver.py where tests begin: in standby, after a push, on an old password."""
+"""Starting points of tests on core_driver.py: in standby, after a push, on an old password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.core_driver import P2, Killed, Kind, World
 
 
 def started(*held: Kind, **attributes: object) -> World:
-    """Return a started client, with `attributes` of its world, and the answers `held` withheld."""
+    """Return a started client; `attributes` set its world, and answers of kinds `held` wait."""
     world = World()
     world.hold = set(held)
     vars(world).update(attributes)
@@ -18,7 +18,7 @@ def started(*held: Kind, **attributes: object) -> World:
 
 
 def standby(*held: Kind) -> World:
-    """Return a client in standby with P1, from now on with the answers `held` withheld."""
+    """Return a client in standby with P1; from now on answers of the kinds `held` wait."""
     world = started()
     assert world.state is State.STANDBY
     world.performed.clear()
@@ -27,14 +27,14 @@ def standby(*held: Kind) -> World:
 
 
 def pushed(*held: Kind) -> World:
-    """Return a client in standby after a push of P2, with the answers `held` withheld."""
+    """Return a client in standby after a push of P2; answers of the kinds `held` wait."""
     world = standby(*held)
     world.change(P2)
     return world
 
 
 def on_old_password(*held: Kind) -> World:
-    """Return a client in standby with P1, which the console has replaced by P2 without a push."""
+    """Return a client in standby with P1, after a change to P2 without a push."""
     world = standby()
     world.change(P2, push=False)
     assert world.state is State.STANDBY_OLD_PASSWORD
@@ -46,7 +46,7 @@ def on_old_password(*held: Kind) -> World:
 def killed_at_each_action(
     begin: Callable[[], World], act: Callable[[World], object]
 ) -> Iterator[World]:
-    """Yield a killed world for each action of `act`; then let `act` end, which it has to."""
+    """Yield a world killed at each action of `act` in turn; then run `act` to its end."""
     for kill_at in range(500):
         world = begin()
         world.actions, world.kill_at = 0, kill_at

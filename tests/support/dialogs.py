@@ -1,4 +1,4 @@
-"""The client behind the dialogs, for tests of what it answers them."""
+"""The client behind the dialogs, for tests of its answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENFORCED = Settings(server=SERVER, user="tanaka", enforced=frozenset({"server", 
 
 
 class Client:
-    """The client behind the dialogs; `answers` has the result of each password."""
+    """A client for the dialogs; `answers` has the result of each password."""
 
     def __init__(self, settings: Settings = SUGGESTED, start: list[str] | None = None) -> None:
         self.view = OLD
@@ -55,7 +55,7 @@ class Client:
         )
 
     def answer(self, message: msg.FromDialog, *, first: bool = False) -> msg.FromClient | None:
-        """Return what the client answers to a window, which is that of the first log-in or not."""
+        """Return the client's answer to a window; `first`: the window of the first log-in."""
         codes = CodeAttempts(self.pair, _refused, ENGLISH)
         return self.dialogs._answer(message, first=first, codes=codes)
 

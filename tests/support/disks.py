@@ -1,4 +1,4 @@
-"""Small disks, to fill and to make read-only."""
+"""Small disks that tests can fill or make read-only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a disk of this size, such as `64k`, in `folder`, which is made."""
+    """Mount a disk of `size`, such as `64k`, at `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
     try:

@@ -17,7 +17,7 @@ _PROGRAM = re.compile(
     r"|pip|pip-audit|psql|py|pybabel|pytest|python[\d.]*|sh|signtool|systemctl|ulimit|uv"
     r"|wineboot|wineserver) \S"
 )
-"""How an inline command begins: a program that the project ships or needs, and an argument."""
+"""The beginning of an inline command: a program that the project ships or needs, an argument."""
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -27,7 +27,7 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 def lines(block: str) -> list[str]:
-    """Return the commands of a block, without comments, continued lines joined."""
+    """Return the commands of a block, without comments; continued lines are joined."""
     joined = re.sub(r"\s*\\\n\s*", " ", block)
     bare = (re.sub(r"(^|\s+)# .*", "", line).strip() for line in joined.splitlines())
     return [line for line in bare if line]

@@ -39,7 +39,7 @@ PASSWORD, WRONG = "Passw0rd!", "Wrong-000"
 KNOWN: Mapping[str, str] = {PASSWORD: "current"}
 """The passwords that an honest gateway knows, unless a test says otherwise."""
 CODE, CHANGE_ID = "BCDF2345", "c" * 32
-"""Of a new PC by a code."""
+"""The code of a new PC, and its change id."""
 PATIENCE_S = 60.0
 """Longer than any silence that a client tolerates."""
 
@@ -53,12 +53,12 @@ def verifier(password: str) -> Verifier:
 
 
 def sign(password: str, change_id: str, sealed: str) -> str:
-    """Return the signature of a push by a server that knows the verifier of `password`."""
+    """Return a push's signature by a server that has the verifier of `password`."""
     return push_signature(verifier(password).server_key, change_id=change_id, sealed=sealed)
 
 
 def at(days: float = 0, now: datetime | None = None) -> str:
-    """Return a time on the wire, so many days from now."""
+    """Return the time `days` from now in its form on the wire."""
     return ((now or datetime.now(UTC)) + timedelta(days=days)).isoformat().replace("+00:00", "Z")
 
 
@@ -69,7 +69,7 @@ def seal(device: Json, plain: bytes) -> str:
 
 
 class Peer:
-    """One client's connection, as a script sees it. Reading raises EOFError at its end."""
+    """One client's connection, for a script. Reading raises EOFError at its end."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hellos: list[Json]
@@ -80,7 +80,7 @@ class Peer:
         self._requests: deque[Request] = deque()
         self._messages: deque[Json] = deque()
         self.closes = True
-        """Whether it closes the socket after the client's close frame, as RFC 6455 demands."""
+        """Whether the peer closes the socket after a close frame, as RFC 6455 demands."""
 
     async def _read(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -102,7 +102,7 @@ class Peer:
         self._writer.write(data)
 
     async def more(self, data: bytes) -> None:
-        """Send bytes once those before them are on their way, and read nothing in that time."""
+        """Send bytes once all earlier ones have left, and read nothing before that."""
         self._writer.write(data)
         await self._writer.drain()
 
@@ -120,7 +120,7 @@ class Peer:
         return self._requests.popleft()
 
     async def upgrade(self, *, without: str = "", **extra: str) -> None:
-        """Accept the upgrade; `without` one header, with `extra` ones in place of its own."""
+        """Accept the upgrade, `without` one header, with `extra` headers added or replaced."""
         response = self.protocol.accept(await self.request())
         replaced = {name.replace("_", "-"): value for name, value in extra.items()}
         for name in (without, *replaced):
@@ -136,7 +136,7 @@ class Peer:
         self.frame(Opcode.TEXT, text.encode())
 
     def frame(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
-        """Send one frame, whether the protocol allows it now or not."""
+        """Send one frame, even where the protocol forbids it."""
         self.write(Frame(opcode, data, fin).serialize(mask=False))
 
     async def receive(self) -> Json:
@@ -149,12 +149,12 @@ class Peer:
         return message
 
     async def hello(self) -> Json:
-        """Accept the upgrade, and return the first message."""
+        """Accept the upgrade. Return the first message."""
         await self.upgrade()
         return await self.receive()
 
     async def challenge(self, hello: Json, passwords: Mapping[str, str] = KNOWN) -> ServerLogin:
-        """Send a challenge as the protocol asks for."""
+        """Send a valid challenge. Return the server's half of the login."""
         first, verifiers = ClientFirst.parse(hello["scram"]), [verifier(each) for each in passwords]
         login = ServerLogin(first, verifiers, nonce="nonce-of-the-fake-gateway")
         self.send({"type": "challenge", "scram": login.challenge})
@@ -165,7 +165,7 @@ class Peer:
     ) -> Json:
         """Log the client in by the protocol. Return its `hello`.
 
-        `passwords` maps each to `current` or `old`; `more` are fields of the `welcome`.
+        `passwords` maps passwords to `current` or `old`; `more` are fields of the `welcome`.
         """
         while True:
             hello = hello or await self.hello()
@@ -188,7 +188,7 @@ class Peer:
     def hand_over(
         self, pair: Json, *, user: str = USER, box: bytes | None = None, **sealed: str
     ) -> None:
-        """Send what a user has sealed; `box` is its text, `sealed` are fields of an honest one."""
+        """Send the sealed password; `box` replaces its content, `sealed` fields of the message."""
         honest = {"change_id": CHANGE_ID, "device_id": pair["device"]["id"], "password": PASSWORD}
         text = json.dumps({**honest, **sealed}).encode() if box is None else box
         paired = {"type": "paired", "change_id": CHANGE_ID, "user": user}
@@ -204,7 +204,7 @@ Script = Callable[[Peer], Awaitable[object]]
 
 
 def honest(passwords: Mapping[str, str] = KNOWN, **welcome: Any) -> Script:
-    """Log the client in, as often as it asks. `passwords` maps each to `current` or `old`."""
+    """Log the client in as often as it asks. `passwords` maps passwords to `current` or `old`."""
 
     async def script(peer: Peer) -> None:
         hello = None
@@ -231,7 +231,7 @@ def pairing(passwords: Mapping[str, str] = KNOWN, **handed_over: Any) -> Script:
 
 
 def steps(*each: Callable[[Peer], object]) -> Script:
-    """Return a script that calls these in turn, and awaits what they return."""
+    """Return a script that calls each function in turn, and awaits each result."""
 
     async def script(peer: Peer) -> None:
         for step in each:
@@ -265,7 +265,7 @@ def http(answer: str, body: bytes = b"<html><body>Please accept our terms</body>
 
 @dataclass
 class Visit:
-    """One connection of the client, with the code and the reason that it has closed with."""
+    """One connection of the client, with the code and reason of its close."""
 
     began: float
     ended: float | None = None
@@ -281,7 +281,7 @@ class FakeGateway:
         self.address = ""
         self.port = 0
         self.hellos: list[Json] = []
-        """Each `hello` that it was sent."""
+        """Each `hello` received."""
         self.visits: list[Visit] = []
         """Connections since the script was last changed."""
         self.faults: list[BaseException] = []
@@ -292,7 +292,7 @@ class FakeGateway:
         self.visits, self._script = [], script
 
     def first_has_ended(self) -> bool:
-        """Return whether a connection to this script is over."""
+        """Return whether the first connection to this script has ended."""
         return bool(self.visits) and self.visits[0].ended is not None
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Adapters in memory that keep the ports' promises, and record how they were called."""
+"""Adapters in memory that obey the ports' rules, and record their calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from protocol.messages import WarningOutcome
 
 
 class FakeVault:
-    """Keeps what a keyring would: the encoded text. `failure` makes every call fail."""
+    """Stores encoded text, as a keyring does. `failure` makes every call fail."""
 
     def __init__(self) -> None:
         self.entries: dict[Identity, str] = {}
@@ -72,7 +72,7 @@ class FakeSavedStateStore:
 
 
 class FakeEnds:
-    """A control channel that is claimed at once; nothing comes over it."""
+    """A control channel that is claimed at once and gets no requests."""
 
     @asynccontextmanager
     async def listen(self, accept: Accept, *, limit: int) -> AsyncIterator[None]:
@@ -83,7 +83,7 @@ class FakeEnds:
 
 
 class FakeTray:
-    """`run` blocks as the real one does; `wait_for` waits for a view to be shown."""
+    """A tray whose `run` blocks as the real one; `wait_for` waits for a shown view."""
 
     def __init__(self) -> None:
         self.views: list[View] = []
@@ -116,7 +116,7 @@ class FakeTray:
         self._on_command(command)
 
     def wait_for(self, wanted: Callable[[View], bool], *, timeout_s: float = 30) -> View:
-        """Return the newest view, once it is wanted. Raise TimeoutError when it does not come."""
+        """Return the newest view once `wanted` accepts it. Raise TimeoutError when it does not."""
         with self._changed:
             if not self._changed.wait_for(
                 lambda: bool(self.views) and wanted(self.views[-1]), timeout_s
@@ -126,7 +126,7 @@ class FakeTray:
 
 
 class FakeToaster:
-    """Shows at once, one toast for each topic. `open` has the function that takes outcomes."""
+    """Shows one toast per topic at once. `open` has each topic's function for outcomes."""
 
     def __init__(self) -> None:
         self.open: dict[Topic, Callable[[WarningOutcome], None]] = {}
@@ -143,11 +143,11 @@ class FakeToaster:
 
 
 class FakeSignInWatcher:
-    """Reports what the test says."""
+    """Reports the events that the test sends."""
 
     def __init__(self) -> None:
         self.awake: list[bool] = []
-        """What was wanted of the PC, without repetitions."""
+        """Each change of "keep the PC awake", in order."""
         self.report: Callable[[ev.Event], None] = lambda _: None
 
     def session(self) -> str:
@@ -165,7 +165,7 @@ class FakeSignInWatcher:
 
 
 class FakeDialogs:
-    """Counts the windows that were shown."""
+    """Counts the windows that it was asked to show."""
 
     def __init__(self) -> None:
         self.asked = self.status_shown = 0

@@ -1,6 +1,6 @@
 """Proxies: HTTP `CONNECT` (RFC 9110) and SOCKS 5 (RFC 1928, 1929), with and without a login.
 
-They connect every host name to one port of this PC.
+The proxies connect every host name to one port of this PC.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Proxy:
     """A proxy that connects to `port`. `served` has the target of each tunnel."""
 
     name: str
-    """Its own name, for `windows`."""
+    """The proxy's own name, for `windows`."""
     port: int
     asks_for_login: bool = False
     scheme: str = "NTLM"
     """For `windows`: NTLM or Negotiate."""
     refused: int = 0
-    """How many Windows logins were wrong: Active Directory locks an account after some."""
+    """The number of wrong Windows logins: Active Directory locks an account after some."""
     served: list[str] = field(default_factory=list)
 
     async def http(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -47,7 +47,7 @@ class Proxy:
     async def windows(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve a connection with HTTP CONNECT for the accounts of the file NTLM_USER_FILE.
 
-        It checks real tokens of `scheme`. Its pages come in chunks, as of large proxies.
+        The proxy checks real tokens of `scheme`. Its pages are chunked, as those of large proxies.
         """
         acceptor, said = spnego.server(self.name, "HTTP", protocol=self.scheme.lower()), b""
         while True:
@@ -95,7 +95,7 @@ class Proxy:
     async def _tunnel(
         self, target: str, reader: StreamReader, writer: StreamWriter, connected: bytes
     ) -> None:
-        """Connect, say so with the bytes `connected`, and pass on what comes from both ends."""
+        """Connect, answer with the bytes `connected`, and relay data both ways."""
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(connected)
         self.served.append(target)

@@ -1,4 +1,4 @@
-"""A small client of the gateway for tests, on scramp and PyNaCl but none of the agent's code."""
+"""A small client of the gateway for tests, on scramp and PyNaCl, without the agent's code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def describe(key: PrivateKey, *, name: str = "PC-1", version: str = "1.2.3") -> 
 
 
 class Client:
-    """`async with Client(port) as client`; then `log_in`, `expect`, `closed`."""
+    """A client: `async with Client(port) as client`, then `log_in`, `expect`, `closed`."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Client:
         return message
 
     async def begin(self, username: str, password: str) -> tuple[ScramClient, messages.Challenge]:
-        """Send `hello` and take the challenge."""
+        """Send `hello`. Return the client's half of SCRAM and the challenge."""
         scram = ScramClient(["SCRAM-SHA-256"], username, password)
         await self.send(messages.Hello(scram=scram.get_client_first(), device=self.device))
         return scram, await self.expect(messages.Challenge)
@@ -125,7 +125,7 @@ class Client:
         return answer
 
     async def pair(self) -> str:
-        """Ask for a code to show, and return it."""
+        """Ask for a code to show. Return the code."""
         await self.send(messages.Pair(device=self.device))
         return (await self.expect(messages.PairingCode)).code
 
@@ -162,7 +162,7 @@ HELLO = messages.encode(messages.Hello(scram="n,,n=unknown,r=nonce", device=desc
 
 @asynccontextmanager
 async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect below WebSockets, until the end of the context."""
+    """Open a TCP connection, without WebSocket, until the end of the context."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(DEADLINE_S):

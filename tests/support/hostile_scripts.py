@@ -1,4 +1,4 @@
-"""Scripts of hostile servers; for each the reason, close code and least wait of a client."""
+"""Scripts of hostile servers; for each, the client's reason, close code and least delay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.fake_gateway import (
 
 NEXT = "Pushed-22"
 SOON_S, LATER_S = 0.3, 6.0
-"""The shortest first delay where a network may come back, and where a person has to repair it."""
+"""The shortest first delay, in s: when a network may return, and when a person must act."""
 SALT = b64encode(b"0123456789abcdef").decode()
 EARLIER_SIGNATURE = f"v={b64encode(bytes(range(32))).decode()}"
 PUSH = {
@@ -77,7 +77,7 @@ async def flood(peer: Peer) -> None:
 
 
 async def endless_page(peer: Peer) -> None:
-    """Send an HTTP page without length and end."""
+    """Send an HTTP page without Content-Length and without an end."""
     await peer.request()
     peer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
     for _ in range(100):
@@ -92,7 +92,7 @@ async def unread_pongs(peer: Peer) -> None:
 
 
 def talking(*messages: dict[str, Any]) -> Script:
-    """Log in by the protocol, and then send these messages over and over."""
+    """Log the client in, and then send these messages again and again."""
 
     async def script(peer: Peer) -> None:
         await peer.log_in()
@@ -114,7 +114,7 @@ CUTS: dict[str, Script] = {
 
 
 def challenging(form: str) -> Script:
-    """Send a challenge of this form, which a client must not answer. `+` is the client's nonce."""
+    """Send a challenge of `form` that a client must not answer; `+` is the client's nonce."""
 
     async def script(peer: Peer) -> None:
         nonce = (await peer.hello())["scram"].partition(",r=")[2]
@@ -136,7 +136,7 @@ MONDAY = "Date: Mon, 23 Nov 2026 08:00:00 GMT\r\nRetry-After: Mon, 23 Nov 2026 0
 MB = 1_000_000
 
 GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
-    # reason, the client's close code, least seconds before it comes again, scripts by name
+    # reason, the client's close code, least seconds before the next try, scripts by name
     ("not_a_gateway", None, LATER_S, {
         "captive portal": http("200 OK"),
         "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
@@ -154,7 +154,7 @@ GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
         "429 for ever": http("429 No\r\nRetry-After: 99999999999"),
     }),
     ("unavailable", None, 3600, {"503 with a date": http(f"503 No\r\n{MONDAY}")}),
-    # --- no message of ours
+    # --- no message of the protocol
     ("protocol", 1008, LATER_S, {
         "empty": text(""),
         "no JSON": text("<html>"),
@@ -179,7 +179,7 @@ GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
     ("protocol", 1002, LATER_S, {
         "compressed": steps(Peer.hello, lambda peer: peer.write(b"\xc1\x02{}")),
     }),
-    # --- out of turn, and what a false server would like to have
+    # --- out of order, and attempts of a false server
     ("protocol", 1000, LATER_S, {
         "welcome at once": text(welcome(EARLIER_SIGNATURE)),
         "push before welcome": text(PUSH),
@@ -201,7 +201,7 @@ GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
         "impostor of few words": answering(**welcome("v=")),
         "impostor with an old password": answering(**OLD),
     }),
-    # --- sent away
+    # --- refused or sent away
     ("disabled", 1000, LATER_S, {
         "disabled": rejected("disabled"),
         "bye, disabled": text("bye", reason="disabled"),
@@ -237,14 +237,14 @@ FLOODS: dict[str, Script] = {
 
 
 def push(change_id: str, sealed: str, *, signed_by: str = PASSWORD, **more: Any) -> dict[str, Any]:
-    """Return a push by the right server to a client that has logged in with `signed_by`."""
+    """Return the right server's push for a client that is logged in with `signed_by`."""
     signature = sign(signed_by, change_id, sealed)
     right = {**PUSH, "change_id": change_id, "sealed": sealed, "valid_until": at(9)}
     return {**right, "signature": signature, **more}
 
 
 def box(device: dict[str, Any], **fields: Any) -> bytes:
-    """Return what a right box for the device has inside, with other `fields`."""
+    """Return the content of a right box for the device, with `fields` replaced."""
     right = {"change_id": "a" * 32, "device_id": device["id"], "password": NEXT}
     return json.dumps({**right, **fields}).encode()
 

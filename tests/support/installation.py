@@ -1,4 +1,4 @@
-"""An installation of the server: settings, a database of its own, and processes that serve it."""
+"""An installation of the server: settings, a database, and its processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def verifier(password: str) -> str:
 
 
 class Server:
-    """A process that runs `serve`. Started again, it listens on the same ports as before."""
+    """A process that runs `serve`; a restart listens on the same ports as before."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Server:
         self._ports = {"console": "0", "gateway": "0"}
 
     def start(self) -> None:
-        """Return once it listens."""
+        """Start the process. Return once it listens."""
         self.output = []
         ports = [f"--port={self._ports['console']}", f"--gateway-port={self._ports['gateway']}"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Server:
             self._ports = {what: str(self.port(what)) for what in self._ports}
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
-        """End it with a signal. Return its exit code."""
+        """End the process with a signal. Return its exit code."""
         assert self.process.stdout is not None
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
@@ -91,7 +91,7 @@ class Server:
         return self.process.returncode
 
     def port(self, what: str) -> int:
-        """Return the port of `console` or `gateway`, as the server has printed it."""
+        """Return the port of `console` or `gateway` that the server has printed."""
         [found] = re.findall(rf"^{what} .*:(\d+)/", "".join(self.output), re.MULTILINE)
         return int(found)
 
@@ -114,11 +114,11 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Return the address of the gateway, as a client is given it."""
+        """Return the gateway's address, as a user types it into the client."""
         return f"ws://127.0.0.1:{self.gateway}/gateway"
 
     def logged(self) -> str:
-        """Return what it has written to standard error."""
+        """Return the process's standard error."""
         return self.log.read_text()
 
     def cpu_s(self) -> float:
@@ -142,7 +142,7 @@ class Installation:
     """One installation: settings, a database, and the processes on it."""
 
     def __init__(self, directory: Path, *, database: str = "") -> None:
-        """`database` is the setting of that name; empty is an SQLite file in `directory`."""
+        """Write the settings. `database` is that setting; empty: SQLite in `directory`."""
         self.directory = directory
         self.database = database
 
@@ -163,7 +163,7 @@ class Installation:
     def run(
         self, *arguments: str, stdin: str = "", **settings: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end."""
+        """Run one command of the server to its end."""
         return subprocess.run(
             [*PROGRAM, *arguments],
             env=self.environment(**settings),
@@ -195,9 +195,9 @@ class Installation:
         password: str = ADMIN_PASSWORD,
         name: str = "",
     ) -> None:
-        """Make the database with an account and its administrator, by the command line.
+        """Make the database, an account and its administrator, by the command line.
 
-        SQLite's is made once a run, and copied.
+        An SQLite database is made once per run, and copied.
         """
         wanted = (f"--account={account}", f"--user={user}", f"--name={name}")
         if not self.database and not self.directory.exists():
@@ -221,13 +221,13 @@ class Installation:
 
     @contextmanager
     def copied(self, directory: Path, postgres: Postgres | None = None) -> Iterator[Installation]:
-        """Yield a copy in `directory`, which is made; `postgres` runs the databases, if any."""
+        """Yield a copy in `directory`, which is made; `postgres` is the server of its database."""
         shutil.copytree(self.directory, directory)
         if postgres is None:
             yield Installation(directory)
             return
         url = postgres.new_database(template=self.database)
-        # Without it, a crash takes the copy's sequences back to where the template's were.
+        # Without a checkpoint, a crash resets the copy's sequences to the template's.
         postgres.execute("CHECKPOINT")
         yield Installation(directory, database=url)
         postgres.drop_database(url)
@@ -261,7 +261,7 @@ class Installation:
 
 @functools.cache
 def _made_once(wanted: tuple[str, ...], password: str) -> Path:
-    """Return the data folder of an installation that nothing else uses."""
+    """Return the data folder of an installation that is made once, as a source of copies."""
     folder = Path(tempfile.mkdtemp(prefix="coconowork-tests-"))
     atexit.register(shutil.rmtree, folder)
     made = Installation(folder / "data")

@@ -1,4 +1,4 @@
-"""Run the real client, which kills itself (SIGKILL) at one chosen moment.
+"""Run the real client, wrapped so that it kills itself (SIGKILL) at one chosen moment.
 
 `python -m tests.support.killable NUMBER` counts moments from the start: before each message to the
 server, and before and after each write to the keyring. At moment NUMBER the process is gone, as in
@@ -21,7 +21,7 @@ from agent.vault import KeyringVault
 
 
 def kill_at(fatal: int) -> None:
-    """Wrap the places where the client acts on the world outside."""
+    """Wrap the functions that send messages and write to the keyring."""
     perform, write = Runtime._perform, KeyringVault.write
     moments = itertools.count()
 

@@ -1,4 +1,4 @@
-"""Listen on a port of this PC with any behaviour, and return how `classify` names the failure."""
+"""Listeners with any behaviour, and the failure that `classify` makes of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def listening(
             await talk(reader, writer)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Not a coroutine: a task that is cancelled before it begins would close nothing.
+        # Not a coroutine: a task cancelled before its start would not close the socket.
         task = asyncio.create_task(once(reader, writer))
         running.add(task)
         task.add_done_callback(running.discard)
@@ -42,7 +42,7 @@ async def listening(
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        # asyncio loses the socket of a connection that it is accepting while the server closes.
+        # asyncio leaks the socket of a connection that it accepts while the server closes.
         asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
         for _ in range(3):
             await asyncio.sleep(0)

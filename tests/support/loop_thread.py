@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, for the servers that a client process connects to."""
+"""An event loop on a separate thread, for servers that client processes connect to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CALL_S = 30.0
 
 
 class LoopThread:
-    """`host` servers until the end of the context."""
+    """An event loop that hosts servers until the end of the context."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -34,15 +34,15 @@ class LoopThread:
         self._loop.close()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the loop, and return its result."""
+        """Run `work` on the loop. Return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=CALL_S)
 
     def host(self, server: AbstractAsyncContextManager[T]) -> T:
-        """Enter the server's context on the loop; it is left at the end."""
+        """Enter the server's context on the loop. Return its value; the end leaves the context."""
         return self.call(self._hosted.enter_async_context(server))
 
     def serve(self, talk: Talk, *, tls: ssl.SSLContext | None = None) -> int:
-        """Host anything that listens. Return its port."""
+        """Listen with the behaviour `talk`. Return the port."""
         return self.host(listening(talk, tls=tls))
 
     async def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""Run the real client, which prints what it sends to its windows.
+"""Run the real client, wrapped so that it prints its messages to its windows.
 
 `python -m tests.support.outspoken` ignores its arguments. The product has no such hook: this module
 wraps it.

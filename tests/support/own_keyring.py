@@ -14,7 +14,7 @@ from demo.private_keyring import PrivateKeyring
 
 @contextmanager
 def started_keyring(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
-    """Run a keyring of its own in `folder`, to which the environment of this process leads."""
+    """Run a separate keyring in `folder`, and set this process's environment to it."""
     made = PrivateKeyring(folder)
     made.start()
     for name, value in made.environment.items():
@@ -26,6 +26,6 @@ def started_keyring(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 
 def lock_keyring() -> None:
-    """Lock the keyring to which the environment leads."""
+    """Lock the keyring of this process's environment."""
     with closing(secretstorage.dbus_init()) as bus:
         secretstorage.Collection(bus).lock()

@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def derived_once(*, rounds: int | None = None) -> Iterator[None]:
-    """Cache what PBKDF2 returns, for client and server, at full iterations or only `rounds`."""
+    """Cache the results of PBKDF2 in client and server; `rounds` replaces the iterations."""
     original = hashlib.pbkdf2_hmac
 
     @functools.cache

@@ -29,7 +29,7 @@ TROUBLE = (
 
 
 class Pc(Client):
-    """A client of `server`. The test's own process must have the keyring's environment."""
+    """A client of `server`. The test's process must have the keyring's environment."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Pc(Client):
         user: str = USER,
         **variables: str,
     ) -> None:
-        """`variables` are added to the environment of the client."""
+        """Make the profile; `variables` are added to the client's environment."""
         clean = {k: v for k, v in environ.items() if k not in {"DISPLAY", "COCONOWORK_HOME"}}
         super().__init__(home, clean | {"COCONOWORK_LOG_LEVEL": "debug"} | variables)
         self.identity = Identity(server=server, user=user)
 
     def be_logged_in(self, password: str = PASSWORD) -> None:
-        """Write the keyring's entry and the settings, as a login some time ago has."""
+        """Write the keyring's entry and the settings of an earlier login."""
         open_vault().write(
             self.identity,
             Credentials(password=password, device_key=new_device_key(), machine=machine_id()),
@@ -73,7 +73,7 @@ class Pc(Client):
         return found
 
     def has_only(self, password: str) -> None:
-        """Assert that the client has this password, not as an old one, and no other."""
+        """Assert standby with this password as the current one, and no other stored."""
         assert self.says("standby")["days_left"] is None
         found = self.stored()
         assert (found.password, found.pending, found.refused) == (password, None, None)
@@ -85,7 +85,7 @@ class Pc(Client):
     def says(
         self, state: str, reason: str | None = None, *, within_s: float = 30
     ) -> dict[str, Any]:
-        """Wait until the client's status is this. Return it."""
+        """Wait until the status has this state and reason. Return the status."""
 
         def status() -> dict[str, Any] | None:
             found = self.status()
@@ -98,11 +98,11 @@ class Pc(Client):
         return eventually(status, within_s=within_s, pause_s=0.1, or_say=now)
 
     def told(self) -> str:
-        """Return all of its output."""
+        """Return the client's output."""
         return "\n".join(self.output)
 
     def log(self) -> str:
-        """Return all of its log file."""
+        """Return the client's log."""
         file = self.paths.log_file
         return file.read_text("utf-8") if file.exists() else ""
 
@@ -114,19 +114,19 @@ class Pc(Client):
         ]
 
     def check(self) -> None:
-        """Assert that it lives, and has written neither a traceback nor the password."""
+        """Assert that the client runs and has written neither a traceback nor the password."""
         assert self.running, self.told()
         said = self.told() + self.log()
         for unwanted in ("Traceback", " ERROR ", PASSWORD):
             assert unwanted not in said, said
 
     def wait_for_end(self) -> None:
-        """Wait until the process is gone."""
+        """Wait until the process has ended."""
         eventually(lambda: not self.running, or_say=self.told)
         self.stop()
 
     def quit(self) -> None:
-        """End the client, if it runs, as its menu does."""
+        """Quit the client, if it runs, as its menu does."""
         eventually(lambda: not self.running or self.status(), or_say=self.told)
         with suppress(NotRunning):
             self.tell("quit")
@@ -134,13 +134,13 @@ class Pc(Client):
 
 
 def quit_all(pcs: Iterable[Pc]) -> None:
-    """End all clients at once. Works beside a running event loop, too, such as Playwright's."""
+    """Quit all clients at once, also inside a running event loop, such as Playwright's."""
     with ThreadPoolExecutor() as threads:
         list(threads.map(Pc.quit, pcs))
 
 
 def as_seen(status: dict[str, Any], language: str) -> list[str]:
-    """Return the lines of the status window, but for the one with the user and the server."""
+    """Return the lines of the status window, without the line of user and server."""
     view = view_of(status)
     lines = status_text(view, translation(language)).splitlines()
     return [line for line in lines if view.server not in line]

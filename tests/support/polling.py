@@ -1,4 +1,4 @@
-"""Wait until something is true that another process or thread changes without telling."""
+"""Wait by polling for a change by another process or thread."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def eventually(
     pause_s: float = PAUSE_S,
     or_say: str | Callable[[], object] = "it did not happen",
 ) -> _T:
-    """Return the first true answer of `check`. Raise AssertionError with `or_say` when it is late.
+    """Return the first true result of `check`. Raise AssertionError with `or_say` after `within_s`.
 
-    `or_say` is a text, or a function that is called for the text when the time is over.
+    `or_say` is a text, or a function that returns the text at the time-out.
     """
     end = time.monotonic() + within_s
     while not (answer := check()):
@@ -34,7 +34,7 @@ def eventually(
 async def eventually_async(
     check: Callable[[], Awaitable[_T | None]], *, within_s: float = 20.0
 ) -> _T:
-    """Return the first true answer of `check`, on an event loop. Raise TimeoutError when late."""
+    """Return the first true result of `check`. Raise TimeoutError after `within_s`."""
     async with asyncio.timeout(within_s):
         while not (answer := await check()):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(PAUSE_S)

@@ -1,6 +1,6 @@
 """A private PostgreSQL for tests and benches, which can be stopped, killed and paused.
 
-PostgreSQL refuses to run as root: then it runs as the user that Debian's package made for it.
+PostgreSQL refuses to run as root; for root it runs as the user of Debian's package.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _numbers = itertools.count(1)
 
 
 class Postgres:
-    """One server on a free port of 127.0.0.1 and on a Unix socket in `socket_dir`.
+    """A PostgreSQL on a free port of 127.0.0.1 and on a Unix socket in `socket_dir`.
 
     No role needs a password, except those of `new_role` over TCP.
     """
 
     def __init__(self, directory: Path, *, fsync: bool = False, settings: Sequence[str] = ()):
-        """`directory` is the server's own. `settings`: further `name=value`."""
+        """Set up paths; `directory` is for this server only. `settings`: further `name=value`."""
         self.directory = directory
         self.socket_dir = directory
         self.port = free_port()
@@ -52,7 +52,7 @@ class Postgres:
 
     @property
     def pid(self) -> int:
-        """Return the process that has started all others of the server."""
+        """Return the process id of the postmaster."""
         assert self._process is not None
         return self._process.pid
 
@@ -66,7 +66,7 @@ class Postgres:
         rules.write_text("host all +with_password 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
 
     def start(self) -> None:
-        """Return once it takes connections; after a kill that is when it has recovered."""
+        """Start the server. Return once it accepts connections, after a kill also recovered."""
         assert self._process is None
         settings = [
             *self._settings,
@@ -86,7 +86,7 @@ class Postgres:
         eventually(answers, within_s=START_S, or_say=self.log)
 
     def _run(self, name: str, *options: str) -> subprocess.Popen[bytes]:
-        """Start a program of PostgreSQL on this server's data, as the user that it needs."""
+        """Start a PostgreSQL program on this server's data, as the user that PostgreSQL needs."""
         with (self.directory / "log").open("ab") as log:
             return subprocess.Popen(
                 [_program(name), "-D", str(self._data), *options],
@@ -101,7 +101,7 @@ class Postgres:
             )
 
     def stop(self) -> None:
-        """Shut down at once but cleanly: sessions are cut, nothing has to be recovered."""
+        """Shut down at once but cleanly: sessions are cut, and no recovery is needed."""
         if self._process is not None:
             self.resume()
             self._process.send_signal(signal.SIGINT)
@@ -109,18 +109,18 @@ class Postgres:
             self._process = None
 
     def kill(self) -> None:
-        """Kill all of its processes, as a power cut does."""
+        """Kill all processes of the server, as a power cut does."""
         assert self._process is not None
         self._each(psutil.Process.kill)
         self._process.wait()
         self._process = None
 
     def pause(self) -> None:
-        """Stop all of its processes (SIGSTOP): connections stay open and nothing answers."""
+        """Stop all processes (SIGSTOP): connections stay open without answers."""
         self._each(psutil.Process.suspend)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue all processes after `pause`."""
         self._each(psutil.Process.resume)
 
     def _each(self, action: Callable[[psutil.Process], None]) -> None:
@@ -131,7 +131,7 @@ class Postgres:
                     action(process)
 
     def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Run one statement as the superuser, in a session of its own."""
+        """Run one statement as the superuser, in a separate session. Return its rows."""
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as session:
             cursor = session.execute(sql.SQL(statement))
             return cursor.fetchall() if cursor.description else []
@@ -170,7 +170,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres(*, fsync: bool = False, settings: Sequence[str] = ()) -> Iterator[Postgres]:
-    """Run a server with files of its own until the end of the context."""
+    """Run a server on temporary files until the end of the context."""
     directory = Path(tempfile.mkdtemp(prefix="coconowork-pg-"))
     server = Postgres(directory, fsync=fsync, settings=settings)
     try:
@@ -183,7 +183,7 @@ def running_postgres(*, fsync: bool = False, settings: Sequence[str] = ()) -> It
 
 
 def _program(name: str) -> str:
-    """Return the path of a program, which Debian keeps out of PATH, by version."""
+    """Return a program's path: Debian has each version in a folder outside PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     program = str(found[-1]) if found else shutil.which(name)
     assert program, f"{name} is missing: .ci/packages test"

@@ -45,9 +45,9 @@ def command(
     certificate: Path,
     limits: Mapping[str, str],
 ) -> list[str]:
-    """Return the command that starts a proxy on a port, before two gateways and two consoles.
+    """Write the configuration. Return the command that starts a proxy on `port`.
 
-    Only addresses, paths and what `limits` names differ from the page. `certificate` holds the
+    Only addresses, paths and the texts in `limits` differ from the page. `certificate` has the
     chain and its key.
     """
     [text] = re.findall(rf"^```{proxy}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -95,7 +95,7 @@ def command(
 
 @contextmanager
 def running_proxy(proxy: str, folder: Path, *, port: int, **options: Any) -> Iterator[Path]:
-    """Run a proxy until the end of the context; see `command`. Yield the file of its output."""
+    """Run a proxy until the end of the context; see `command`. Yield its output file."""
     log = folder / f"{proxy}.log"
     with log.open("wb") as output:
         arguments = command(proxy, folder, port=port, **options)

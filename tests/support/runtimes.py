@@ -20,7 +20,7 @@ def _nothing(*_: object) -> None: ...
 
 
 class ClientInMemory(Runtime):
-    """A client that has stored its password, and does not run yet."""
+    """A client, not yet started, with a stored password."""
 
     def __init__(
         self, server: str, *, user: str = USER, password: str = PASSWORD, **others: Any
@@ -42,12 +42,12 @@ class ClientInMemory(Runtime):
         super().__init__(machine, vault=self.vault, **own | others)
 
     def sign_in(self) -> None:
-        """Start it, as a sign-in to the desktop does."""
+        """Start the client, as a sign-in to the desktop does."""
         self.start()
         self.post(ev.Started())
 
     def end(self) -> None:
-        """Quit, and assert that the client has found no defect in itself."""
+        """Quit the client. Assert that its runtime has found no defect."""
         self.post(ev.QuitRequested())
         assert self.join(20)
         assert not self.defect
@@ -56,13 +56,13 @@ class ClientInMemory(Runtime):
         self.post(ev.ReconnectRequested())
 
     def log_in(self, password: str) -> None:
-        """Type the password, which must be accepted."""
+        """Log in with a typed password, which must be accepted."""
         identity = self.identity
         answer = self.request(lambda number: ev.LoginRequested(number, identity, password))
         assert answer.result(30) is None
 
     def says(self, state: str, reason: str | None = None, *, within_s: float = 30) -> View:
-        """Wait until the client shows this. Return all that it shows."""
+        """Wait until the client shows this state and reason. Return the view."""
 
         def is_it(view: View) -> bool:
             return (view.state.value, view.reason and view.reason.value) == (state, reason)
@@ -76,7 +76,7 @@ class ClientInMemory(Runtime):
         return found
 
     def has_only(self, password: str) -> None:
-        """Wait for standby. Assert that the client has this password, and no other."""
+        """Wait for standby. Assert that only this password is stored."""
         assert self.says("standby").days_left is None
         found = self.stored()
         assert (found.password, found.pending, found.refused) == (password, None, None)

@@ -1,6 +1,6 @@
 """Set up the server for tests: Django on an SQLite file, users, and a gateway.
 
-With TEST_DATABASE=postgresql in the environment, the database is a PostgreSQL that the tests start.
+With TEST_DATABASE=postgresql in the environment, the tests start a PostgreSQL and use that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 MakeUser = Callable[..., "User"]
 MakeDevice = Callable[..., "Device"]
 MakePairing = Callable[..., "Pairing"]
-"""The types of fixtures that save a row."""
+"""The types of the fixtures that save rows."""
 
 if not apps.ready:
     # At import, because test modules import models.
@@ -81,7 +81,7 @@ def account(database: None) -> Account:
 
 @pytest.fixture
 def make_user(account: Account) -> Callable[..., User]:
-    """`make_user(password=P1, **fields)` saves a user with a name of its own."""
+    """`make_user(password=P1, **fields)` saves a user with a new name."""
     from server.console.hashers import ITERATIONS, format_verifier, hash_password
     from server.console.models import User
 
@@ -106,7 +106,7 @@ def administrator(make_user: Callable[..., User]) -> User:
 
 
 def live_gateway() -> str:
-    """Return the name of a gateway without a process, which the database has as alive."""
+    """Return the name of a gateway that has a recent heartbeat, but no process."""
     from django.db.models.functions import Now
 
     from server.console.models import Gateway
@@ -134,7 +134,7 @@ def make_device() -> Callable[..., Device]:
 
 @pytest.fixture(autouse=True)
 def _clock_back() -> Iterator[None]:
-    """Undo a moved clock."""
+    """Reset the server's clock after the test."""
     before = clock._offset
     yield
     clock.move(before - clock._offset)
@@ -142,13 +142,13 @@ def _clock_back() -> Iterator[None]:
 
 
 def with_settings(**changed: object) -> config.Config:
-    """Return the settings of the tests, with some of them changed."""
+    """Return the tests' settings, with `changed` ones replaced."""
     return replace(config.current(), **changed)  # type: ignore[arg-type]  # each test's own
 
 
 @pytest.fixture
 async def gateway(database: None) -> AsyncIterator[Gateway]:
-    """Yield a real gateway on a free port, which sweeps only when a test calls it to."""
+    """Yield a real gateway on a free port that sweeps only when the test calls `sweep`."""
     from server.gateway.server import Gateway
 
     async with Gateway(sweep_interval_s=3600) as running:
@@ -156,7 +156,7 @@ async def gateway(database: None) -> AsyncIterator[Gateway]:
 
 
 def on_own_connection(work: Callable[[], _T]) -> _T:
-    """Run `work`, then close this thread's connection to the database. For threads of a test."""
+    """Run `work` on a test's thread, then close that thread's connection to the database."""
     try:
         return work()
     finally:
@@ -169,12 +169,12 @@ async def in_thread(work: Callable[[], _T]) -> _T:
 
 
 async def until(check: Callable[[], object]) -> None:
-    """Wait until a check, which may ask the database, is true."""
+    """Wait until `check`, which may use the database, is true."""
     await in_thread(lambda: eventually(check))
 
 
 async def change(user: User, new_password: str, *clients: Client) -> PasswordChange:
-    """Change the password as the pages do it, pushed to these clients' devices."""
+    """Change the password as the pages do, with a push to these clients' devices."""
     from server.console import passwords
 
     def work() -> PasswordChange:

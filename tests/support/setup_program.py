@@ -1,4 +1,4 @@
-"""What tests of the setup program look at on a PC: processes, registry, files that are left."""
+"""Run the setup program on a PC; inspect processes, registry, and files that it leaves."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ UNINSTALL = r"Software\Microsoft\Windows\CurrentVersion\Uninstall\Coconowork Cli
 
 
 def unix_path(pc: Desktop, path: str) -> Path:
-    """Return where a path on drive C is on this machine."""
+    """Return this machine's path of a path on drive C."""
     return pc.drive_c.joinpath(*path.split("\\")[1:])
 
 
 def programs_folder(pc: Desktop) -> str:
-    """Return the folder of a user's own copy. Wine's user has the name of the Unix user."""
+    """Return the folder of a per-user installation. Wine's user has the Unix user's name."""
     user = next(p.name for p in (pc.drive_c / "users").iterdir() if p.name != "Public")
     return rf"C:\users\{user}\AppData\Local\Programs\Coconowork Client"
 
@@ -48,9 +48,9 @@ def uninstall(pc: Desktop, folder: str, *options: str) -> None:
 
 
 def wait_for_uninstaller(pc: Desktop, folder: str) -> None:
-    """Wait until an uninstaller that was started has removed its file, and has ended.
+    """Wait until a started uninstaller has removed its file and ended.
 
-    A copy with the argument `_?=` does the work. It removes uninstall.exe first, and the registry
+    A copy with the argument `_?=` does the work. The copy removes uninstall.exe first, the registry
     keys later.
     """
     file = unix_path(pc, rf"{folder}\uninstall.exe")
@@ -69,13 +69,13 @@ def registry(pc: Desktop, key: str) -> dict[str, str]:
 
 
 def running(pc: Desktop, program: str = EXE) -> dict[int, str]:
-    """Return the processes of a program, as Linux numbers them, and the profile of each."""
+    """Return the running processes of a program: the profile by Linux process id."""
     found = _programs(pc).items()
     return {pid: home for pid, (line, home) in found if line.partition("\0")[0].endswith(program)}
 
 
 def _programs(pc: Desktop) -> dict[int, tuple[str, str]]:
-    """Return of each Windows program its command line, with NUL between words, and its profile."""
+    """Return each Windows process's command line, with NUL between words, and profile, by id."""
     found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):

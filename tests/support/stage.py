@@ -13,7 +13,7 @@ from tests.support.wine import INSIDE, PYTHON, Desktop, Language, Window, ask
 
 
 class Stage:
-    """`ask` has the functions of `inside/stage.py`; the others are what the user does and sees."""
+    """`ask` calls functions of `inside/stage.py`; other methods act and see as the user."""
 
     def __init__(self, desktop: Desktop, language: Language) -> None:
         self.desktop, self.language = desktop, language
@@ -31,7 +31,7 @@ class Stage:
         return [each for each in self.desktop.windows() if each.kind in kinds]
 
     def sees(self, kind: str, text: str = "") -> Window:
-        """Wait for such a window with this text in it."""
+        """Wait for a window of class `kind` that contains `text`."""
 
         def look() -> Window | None:
             found = self.windows(kind)
@@ -48,12 +48,12 @@ class Stage:
         eventually(look, or_say=lambda: f"{text}: {self.ask('elements')}", within_s=60)
 
     def noted(self, line: str) -> None:
-        """Wait for a command of the user, a toast's outcome, or an event for screen readers."""
+        """Wait for a line of the notes: a command, a toast's outcome, a screen reader's event."""
         eventually(lambda: line in self.ask("notes"), or_say=lambda: (line, self.ask("notes")))
 
     def keep(self, name: str) -> tuple[Path, tuple[int, int, int, int]]:
-        """Keep a picture of the dialog, once it has been drawn. Return it, and its place."""
-        self.desktop.xdotool("mousemove", "1", "1", "sleep", "0.5")  # no button is under it
+        """Save a screenshot of the dialog, once drawn. Return its file and the dialog's place."""
+        self.desktop.xdotool("mousemove", "1", "1", "sleep", "0.5")  # over no button
         box = self.sees("TkTopLevel").box
         return self.desktop.screenshot(f"{name}-{self.language}", box=box), box
 
@@ -63,7 +63,7 @@ class Stage:
         self.ask("dialog", self.language, dialog, view, *program)
 
     def does(self, steps: Sequence[tuple[str, ...]]) -> None:
-        """Do each step: a function of this class, of the desktop or of `inside/stage.py`."""
+        """Do each step: a method here or of the desktop, or a function of `inside/stage.py`."""
         for name, *arguments in steps:
             mine = getattr(self, name, None) or getattr(self.desktop, name, None)
             if mine is None:

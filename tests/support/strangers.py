@@ -1,4 +1,4 @@
-"""Processes of other users of the same PC: they give up root before they run a test's code."""
+"""Run code as another user of this PC: the process gives up root first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 OTHER_USER = 65534
 OWNER = 54321
-"""A user id that nothing on the machine has, for a client that is not root's."""
+"""A user id that the machine does not use, for a client without root."""
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 BECOME = """
@@ -25,7 +25,7 @@ ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 
 
 def command_as(user: int, code: str, *arguments: str) -> list[str]:
-    """Return the command that runs `code` as `user`, who may be unable to import modules."""
+    """Return the command that runs `code` as `user`, in whose process imports may fail."""
     return [sys.executable, "-c", f"{BECOME}\n{code}", str(user), *arguments]
 
 

@@ -1,4 +1,4 @@
-"""Test what every vault promises: subclass VaultContract and say how to make a vault."""
+"""Tests for every vault: subclass VaultContract, and make the vault in a fixture."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def longest_record() -> Credentials:
 
 
 class VaultContract:
-    """The fixture `vault` is empty. `second`, `plant` and `stored` look at the same store."""
+    """The fixture `vault` is empty. `second`, `plant` and `stored` use the same store."""
 
     @pytest.fixture
     def vault(self) -> Vault:
         raise NotImplementedError
 
     def second(self, vault: Vault) -> Vault:
-        """Return another vault on the same store, as another process has it."""
+        """Return another vault on the same store, as in another process."""
         raise NotImplementedError
 
     def plant(self, vault: Vault, identity: Identity, text: str) -> None:
@@ -46,7 +46,7 @@ class VaultContract:
         raise NotImplementedError
 
     def stored(self, vault: Vault) -> list[str]:
-        """Return all secrets that the store holds."""
+        """Return all secrets in the store."""
         raise NotImplementedError
 
     def test_gives_back_what_was_written(self, vault: Vault) -> None:
@@ -107,7 +107,7 @@ class VaultContract:
 
     @pytest.mark.parametrize("text", ["not ours", '{"password": "hidden-word"}', "[]"])
     def test_an_entry_that_is_not_ours(self, vault: Vault, text: str) -> None:
-        """It is reported, kept, and can be replaced or deleted."""
+        """An entry that is not ours is reported and kept, and can be replaced or deleted."""
         self.plant(vault, TANAKA, text)
         with pytest.raises(VaultError) as caught:
             vault.read(TANAKA)

@@ -1,4 +1,4 @@
-"""Build the product that tests install, once for each state of the checkout."""
+"""Build the Windows product for tests, once for each state of the checkout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEWER = "99.1.0"
 
 
 class Built(Product):
-    """The product, and beside it the packages of a newer version."""
+    """The built product, and the packages of a newer version."""
 
     @property
     def newer_setup(self) -> Path:
@@ -28,7 +28,7 @@ class Built(Product):
 
 
 def built() -> Built:
-    """Build, unless just these sources have been built already."""
+    """Build the product, unless the same sources are already built. Return it."""
     digest, made = hashlib.sha256(), {".mo", ".pyc"}
     places = (("agent", "*.*"), ("protocol", "*.py"), ("installer", "*.*"))
     sources = [path for folder, kinds in places for path in (ROOT / folder).rglob(kinds)]

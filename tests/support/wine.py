@@ -1,6 +1,6 @@
 """A Windows desktop to test on: a Wine prefix with a screen, a task bar and a tray.
 
-Imported on Linux only. The rules that it follows are in docs/windows-build.md.
+Imported on Linux only. docs/windows-build.md has the rules for Wine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OLD_VIEW: dict[str, object] = {
     "days_left": 30,
     "valid_until": "2026-12-23T03:00:00+00:00",
 }
-"""What tray and windows show of a client on an old password, as `status --json` names it."""
+"""The view of a client on an old password, with the fields of `status --json`."""
 PYTHON = {
     "PYTHONUTF8": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -64,7 +64,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Window(Control):
-    """A top-level window, the program (`exe`, its file name) that it belongs to, its controls."""
+    """A top-level window, its program (`exe`, a file name) and its controls."""
 
     exe: str = ""
     children: list[Control] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Window(Control):
 
 
 def locale_folder() -> Path:
-    """Return a folder with both languages for the C library."""
+    """Return a folder with both languages' locales for the C library."""
     folder = BUILD / "locale"
     folder.mkdir(parents=True, exist_ok=True)
     for name in LOCALES.values():
@@ -91,12 +91,12 @@ def locale_folder() -> Path:
 
 
 def wait_for(check: Callable[[], _T | None], what: str | Callable[[], object]) -> _T:
-    """Return the first true answer of `check`, which is asked five times a second for a minute."""
+    """Return the first true result of `check`, called 5 times a second for one minute."""
     return eventually(check, or_say=what, within_s=60, pause_s=0.2)
 
 
 def ask(process: subprocess.Popen[bytes], *request: object, timeout_s: float = 60) -> Any:
-    """Return the answer of a program of `inside/`, which is a value and an error, to a request."""
+    """Send a request to a program of `inside/`. Return its result; raise with its error."""
     assert process.stdin is not None
     assert process.stdout is not None
     if request:
@@ -110,7 +110,7 @@ def ask(process: subprocess.Popen[bytes], *request: object, timeout_s: float = 6
 
 
 def _copy(source: str, target: str) -> None:
-    """Copy a file of a prefix. Share the programs and libraries of Windows, which never change."""
+    """Copy a prefix's file; link programs and libraries of Windows, which never change."""
     if "/drive_c/windows/system32/" in source:
         with contextlib.suppress(OSError):  # on another file system
             os.link(source, target)
@@ -119,10 +119,10 @@ def _copy(source: str, target: str) -> None:
 
 
 class Desktop(Wine):
-    """One Windows user's PC. `start` it, and `close` it in the end."""
+    """One Windows user's PC. Call `start` first and `close` at the end."""
 
     _insider: subprocess.Popen[bytes]
-    """Runs `inside/serve.py` from sign-in to sign-out."""
+    """The process of `inside/serve.py`, from sign-in to sign-out."""
 
     def __init__(self, prefix: Path, winpy: Path, *, display: str, language: Language) -> None:
         locale = f"{LOCALES[language]}.UTF-8"
@@ -133,7 +133,7 @@ class Desktop(Wine):
                 "LOCPATH": str(locale_folder()),
                 "LC_ALL": locale,
                 "LANG": locale,
-                # As both the C library and Windows programs read it.
+                # The C library and Windows programs both read these.
                 "TZ": "JST-9",
             },
         )
@@ -142,12 +142,12 @@ class Desktop(Wine):
     # --- programs ---
 
     def python(self, *arguments: str, timeout_s: float = 60) -> Finished:
-        """Run the Windows Python on this checkout, UTF-8 in and out."""
+        """Run the Windows Python on this checkout, with UTF-8 input and output."""
         exe = windows_path(self._winpy / "python.exe")
         return self.run(exe, *arguments, timeout_s=timeout_s, environment=PYTHON)
 
     def ask(self, name: str, *arguments: str, timeout_s: float = 60) -> Any:
-        """Return what a function of `inside/serve.py` returns in the process that always runs."""
+        """Return the result of a function of `inside/serve.py`, called in its running process."""
         return ask(self._insider, name, *arguments, timeout_s=timeout_s)
 
     # --- signing in and out ---
@@ -157,12 +157,12 @@ class Desktop(Wine):
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         if not self.drive_c.exists():
             shutil.copytree(self._template(), self.prefix, symlinks=True, copy_function=_copy)
-            # The marks on the buttons of a title bar.
+            # The symbols on a title bar's buttons.
             shutil.copy(MARLETT, self.drive_c / "windows" / "Fonts")
         self.sign_in()
 
     def _template(self) -> Path:
-        """Return the prefix of a fresh Windows 10 with Japanese fonts and a task bar, made once."""
+        """Return the prefix of a new Windows 10 with Japanese fonts and a task bar, made once."""
         template = BUILD / "prefix"
         if not template.exists():
             part = BUILD / f"prefix-{os.getpid()}.part"
@@ -179,7 +179,7 @@ class Desktop(Wine):
         return template
 
     def sign_in(self, *messages: object) -> None:
-        """Start a logon session, with the Run keys, the Startup folder and the task bar.
+        """Start a logon session: the task bar, the Run keys, and the Startup folder.
 
         `messages` are posted as soon as their windows are there; see `post` of `inside/serve.py`.
         """
@@ -189,7 +189,7 @@ class Desktop(Wine):
             self.launch(windows_path(self._winpy / "pythonw.exe"), serve, *map(str, messages))
         python = windows_path(self._winpy / "python.exe")
         self._insider = self.launch(python, serve, pipe=subprocess.PIPE)
-        # Asking for windows while the desktop is being made can block for ever.
+        # A request for windows while the desktop starts can block for ever.
         ask(self._insider)
 
     def sign_out(self) -> None:
@@ -206,7 +206,7 @@ class Desktop(Wine):
     def window(
         self, *, title: str | None = None, kind: str | None = None, exe: str | None = None
     ) -> Window | None:
-        """Return the first visible window with this part of a title, class and program."""
+        """Return the first visible window with `title` in its title, this class and program."""
         for window in self.windows():
             if (
                 (title is None or title in window.text)
@@ -217,7 +217,7 @@ class Desktop(Wine):
         return None
 
     def screenshot(self, name: str, *, box: Sequence[int] | None = None) -> Path:
-        """Keep a picture of the screen, or of `box`, in the folder for pictures."""
+        """Save a screenshot, of `box` or the whole screen. Return its file."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         path = SHOTS / f"{name}.png"
         crop: list[str] = []
@@ -230,7 +230,7 @@ class Desktop(Wine):
         return path
 
     def xdotool(self, *arguments: str) -> None:
-        """Send mouse and key events, as a person does."""
+        """Send mouse and key events with xdotool."""
         subprocess.run(["xdotool", *arguments], env=self.environment, check=True)
 
     def click(self, where: tuple[int, int] | Control, *, button: int = 1, times: int = 1) -> None:
@@ -240,7 +240,7 @@ class Desktop(Wine):
         self.xdotool("mousemove", str(x), str(y), "sleep", "0.1", *clicks)
 
     def type(self, text: str) -> None:
-        """Type into what has the focus."""
+        """Type into the control that has the focus."""
         self.xdotool("type", "--delay", "30", text)
 
     def key(self, *names: str) -> None:
@@ -250,7 +250,7 @@ class Desktop(Wine):
 
 @contextlib.contextmanager
 def signed_in(folder: Path, winpy: Path, display: str, language: Language) -> Iterator[Desktop]:
-    """Yield a fresh Windows of that language in `folder`, signed in."""
+    """Yield a new Windows in this language in `folder`, signed in."""
     pc = Desktop(folder / "prefix", winpy, display=display, language=language)
     try:
         pc.start()

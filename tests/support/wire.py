@@ -1,7 +1,7 @@
-"""The way between client and server, with its faults: silence, resets, loss and delay.
+"""A network between client and server, with faults: silence, resets, loss and delay.
 
-It is a TCP relay on loopback. It imitates a lost segment by what TCP at the other end makes of it:
-everything behind the segment is late.
+The network is a TCP relay on loopback. A lost segment is imitated by its effect at the receiver:
+all data behind that segment is late.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.loop_thread import LoopThread
 
 SEGMENT_BYTES = 1448
 RETRANSMISSION_S = 1.2
-"""On a path with 500 ms one way: a round trip, and the margin that TCP adds."""
+"""TCP's retransmission time at 500 ms one way: a round trip and TCP's margin."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Weather:
     lost: int = 0
 
     def due(self, last_due: float) -> float:
-        """Return when a segment sent now arrives, which is never before the previous one."""
+        """Return the arrival time of a segment sent now, never before the previous segment's."""
         due = monotonic() + self.delay_s
         while random.random() < self.loss:
             self.lost += 1
@@ -40,7 +40,7 @@ class Weather:
 
 
 class Wire:
-    """Relays to `target` on loopback. The methods are for any thread but the one of `servers`."""
+    """Relays to `target` on loopback. Call its methods on any thread except that of `servers`."""
 
     def __init__(self, servers: LoopThread, target: int) -> None:
         self._servers = servers
@@ -48,7 +48,7 @@ class Wire:
         self._writers: set[StreamWriter] = set()
         self._pulled = False
         self._cut: set[StreamWriter] = set()
-        """Ends that get nothing any more."""
+        """Writers that no longer get data."""
         self.weather = Weather()
         self.port = servers.serve(self._relay)
 
@@ -57,12 +57,12 @@ class Wire:
         return f"ws://127.0.0.1:{self.port}/gateway"
 
     def pull(self) -> None:
-        """Let nothing pass from now on, without closing a connection."""
+        """Drop all data from now on, without closing a connection."""
         self._pulled = True
         self._cut |= self._writers
 
     def plug_in(self) -> None:
-        """Let new connections pass. What was lost on the others stays lost."""
+        """Let new connections pass. Earlier connections stay cut."""
         self._pulled = False
 
     def reset(self) -> None:
@@ -117,7 +117,7 @@ class Wire:
             if (wait := due - monotonic()) > 0:
                 await asyncio.sleep(wait)
             if writer in self._cut:
-                continue  # not even the end of the stream arrives
+                continue  # drops also the end of the stream
             if not data:
                 writer.close()
                 return

@@ -1,4 +1,4 @@
-"""Run an X display for tests (Xvfb), and use its mouse and keys as a person does."""
+"""Run an X display for tests (Xvfb), and send it mouse and key events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def xdotool(*arguments: str) -> str:
 
 
 def ready(title: str) -> None:
-    """Wait until the dialog of that title is there and has the keyboard."""
+    """Wait until the dialog with this title is visible and has the focus."""
 
     def has_the_keyboard() -> bool:
         with suppress(subprocess.CalledProcessError):  # while nothing has the focus

@@ -1,4 +1,4 @@
-"""The client's program on a Windows with a contrast theme: Wine has the colours, not the switch."""
+"""Run the client with a contrast theme: Wine has its colours, but not its switch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THEME = {
     WINDOW: BLACK, TEXT: WHITE, HIGHLIGHT: CYAN, HIGHLIGHT_TEXT: BLACK,
     BUTTON: BLACK, BUTTON_TEXT: WHITE, GREY: GREEN,
 }  # fmt: skip
-"""By the numbers that Windows' SetSysColors takes."""
+"""The theme's colours, by the numbers of Windows' SetSysColors."""
 
 numbers = (ctypes.c_int * len(THEME))(*THEME)
 ctypes.windll.user32.SetSysColors(

@@ -1,4 +1,4 @@
-"""Read what Windows tells screen readers (MSAA) about the client's windows, and press buttons."""
+"""Read the client's windows as screen readers do (MSAA), and press buttons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ole32.CoInitializeEx(None, 2)
 
 
 class Variant(ctypes.Structure):
-    """VARIANT with a number or an object."""
+    """A VARIANT with a number or an object."""
 
     _fields_ = (("kind", c_ushort), ("_", c_ushort * 3), ("value", c_longlong), ("more", c_void_p))
 
@@ -39,28 +39,28 @@ OnEvent = ctypes.WINFUNCTYPE(
 
 
 def call(accessible: c_void_p, place: int, *arguments: Any) -> int:
-    """Call the method at this place of IAccessible."""
+    """Call the method at index `place` of IAccessible."""
     types = [POINTER(type(a._obj)) if hasattr(a, "_obj") else type(a) for a in arguments]
     table = cast(accessible, POINTER(POINTER(c_void_p)))[0]
     return int(ctypes.WINFUNCTYPE(c_long, c_void_p, *types)(table[place])(accessible, *arguments))
 
 
 def text(accessible: c_void_p, place: int) -> str:
-    """Return the text that the method answers with."""
+    """Return the text that the method at index `place` returns."""
     found = c_void_p()
     call(accessible, place, SELF, byref(found))
     return ctypes.wstring_at(found.value) if found.value else ""
 
 
 def number(accessible: c_void_p, place: int) -> int:
-    """Return the number that the method answers with."""
+    """Return the number that the method at index `place` returns."""
     found = Variant()
     call(accessible, place, SELF, byref(found))
     return found.value & 0xFFFFFFFF
 
 
 def accessible_of(window: int) -> c_void_p:
-    """Return what Windows gives a screen reader for this handle."""
+    """Return the accessible object of a window handle."""
     found = c_void_p()
     handle, object_id = wintypes.HWND(window), c_ulong(OBJID_CLIENT)
     oleacc.AccessibleObjectFromWindow(handle, object_id, IACCESSIBLE, byref(found))
@@ -68,14 +68,14 @@ def accessible_of(window: int) -> c_void_p:
 
 
 def as_accessible(dispatch: c_void_p) -> c_void_p:
-    """Return the same object with the methods of IAccessible."""
+    """Return the same object by its interface IAccessible."""
     found = c_void_p()
     call(dispatch, 0, ctypes.c_char_p(IACCESSIBLE), byref(found))
     return found
 
 
 def element(window: int) -> dict[str, Any]:
-    """Return what a screen reader knows of this handle."""
+    """Return role, name, value and state that a screen reader reads of a window handle."""
     found = accessible_of(window)
     focus, name = Variant(), text(found, 10)
     call(found, 18, byref(focus))
@@ -104,7 +104,7 @@ def in_windows() -> Iterator[int]:
 
 
 def elements() -> list[dict[str, Any]]:
-    """Return what a screen reader knows of each handle, without those that have just gone."""
+    """Return `element` of each handle, without handles that have just gone."""
     found = []
     for window in in_windows():
         with suppress(OSError):
@@ -122,7 +122,7 @@ def press(name: str) -> None:
 
 
 def watch(note: Callable[[str], None]) -> None:
-    """Note a line `EVENT ROLE NAME` for each event, without end."""
+    """Call `note` with a line `EVENT ROLE NAME` for each event, for ever."""
 
     def on_event(_hook: int, event: int, window: int, *_more: int) -> None:
         if event in EVENTS and is_dialog(user32.GetAncestor(window, 2)):

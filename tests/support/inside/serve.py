@@ -1,6 +1,6 @@
-"""Keep the desktop, and look at this PC as a test asks for, in one process: Wine starts slowly.
+"""Keep the desktop alive and answer a test's questions about this PC, in one process.
 
-Wine closes the task bar with the last program that has windows, so this program asks for one. The
+Wine closes the task bar with the last program that has windows, so this program opens one. The
 first answer says that the task bar is there. `serve.py CLASS MESSAGE WPARAM LPARAM …` only posts
 messages.
 """
@@ -37,9 +37,9 @@ from tests.support.inside import windows
 
 
 def answer(functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Read requests to the end of the input: JSON lists of a function's name and its arguments.
+    """Answer requests to the end of the input: JSON lists of a function's name and arguments.
 
-    Print for each what the function returns, and the traceback of what it raises.
+    Print for each the function's result, or the traceback of its exception.
     """
     for line in sys.stdin:
         name, *arguments = json.loads(line)
@@ -51,7 +51,7 @@ def answer(functions: Mapping[str, Callable[..., Any]]) -> None:
 
 
 def start(*command: str) -> int:
-    """Run a program to its end. Return all 32 bits of its exit status: Linux sees only eight."""
+    """Run a program to its end. Return all 32 bits of its exit status: Linux has only eight."""
     nothing = subprocess.DEVNULL
     return subprocess.run(
         command, stdin=nothing, stdout=nothing, stderr=nothing, timeout=120, check=False
@@ -59,9 +59,9 @@ def start(*command: str) -> int:
 
 
 def arguments(lines: str, written: str, program: str) -> list[tuple[int, str | None]]:
-    """Run a program with the words of each of `lines`, a file with a JSON list of lists.
+    """Run a program with each list of words in the file `lines`, a JSON list of lists.
 
-    Return each exit code, and what the program has written into the file `written`, if anything.
+    Return each exit code, and the content of the file `written`, if the program made it.
     """
     file, answers = Path(written), []
     for words in json.loads(Path(lines).read_text("utf-8")):
@@ -72,7 +72,7 @@ def arguments(lines: str, written: str, program: str) -> list[tuple[int, str | N
 
 
 def credentials() -> list[dict[str, Any]]:
-    """Return what the Credential Manager holds."""
+    """Return the entries of the Credential Manager."""
     try:
         entries = win32cred.CredEnumerate()
     except pywintypes.error:  # there is none
@@ -148,7 +148,7 @@ def trust(certificate: str) -> None:
 def post(*messages: str) -> int:
     """Post messages as Windows does: `CLASS MESSAGE WPARAM LPARAM …`, one after the other.
 
-    Each waits, for a minute at most, until there is a window of that class. Return how many were
+    Each waits for a window of its class, at most one minute. Return the number of messages
     posted.
     """
     for posted in range(0, len(messages), 4):

@@ -1,6 +1,6 @@
-"""Show parts of the client on a Windows desktop, and look at the screen, as a test asks for.
+"""Show parts of the client on a Windows desktop, and read the screen, by a test's requests.
 
-One program does all, because Wine takes seconds to start another. See `answer` in `serve.py`.
+One program does all, because Wine starts programs slowly. See `answer` in `serve.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ notes: list[str] = []
 
 
 def view_of(fields: dict[str, Any]) -> View:
-    """Return the view whose fields have these JSON values."""
+    """Return a view with these JSON values in its fields."""
     readers = {"state": State, "reason": Reason, "valid_until": datetime.fromisoformat}
     return View(**{name: readers.get(name, lambda it: it)(it) for name, it in fields.items()})
 
@@ -72,12 +72,12 @@ def closed() -> bool:
 
 
 def connect() -> None:
-    """Let the client lose its connection and make another one."""
+    """Let the client lose its connection and connect again."""
     client.dialogs.refresh(replace(client.view, state=State.CONNECTING))
 
 
 def code(event: str) -> None:
-    """Let the code that the window waits for be `shown`, `expired` or, by tanaka, `typed`."""
+    """Report to the window that its code is `shown`, `expired` or, by tanaka, `typed`."""
     pairing = eventually(lambda: next((p for p in client.pairings if not p.done.done()), None))
     if event == "shown":
         pairing.show(CODE)
@@ -102,7 +102,7 @@ def tray(language: str, view: dict[str, Any]) -> None:
 
 
 def toast(language: str, days: int) -> None:
-    """Show the warning that the old password ends in so many days."""
+    """Show the warning that the old password ends in `days` days."""
     notes.clear()
     last_day = date(2026, 12, 5) + timedelta(days=days)
     warning = wording.warning(days, last_day, translation(language))
@@ -119,4 +119,4 @@ ASKED: dict[str, Any] = {
 threading.Thread(target=reader.watch, args=(notes.append,), daemon=True).start()
 answer(ASKED)
 client.dialogs.close()
-os._exit(0)  # whatever still runs
+os._exit(0)  # without waiting for threads

@@ -1,4 +1,4 @@
-"""Find out which windows are visible: their texts, places, programs and controls."""
+"""List the visible windows: their texts, places, programs and controls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ user32.GetForegroundWindow.restype = wintypes.HWND
 
 
 def text_of(window: int) -> str:
-    """Return the text that the window itself answers with, or nothing when it hangs."""
+    """Return the text that the window answers with, empty when the window hangs."""
     buffer = ctypes.create_unicode_buffer(4096)
     answer = ctypes.c_size_t()
     user32.SendMessageTimeoutW(
@@ -53,7 +53,7 @@ def describe(window: int) -> dict[str, Any]:
 
 
 def program_of(window: int) -> str:
-    """Return the file name of the program that the window belongs to."""
+    """Return the file name of the window's program."""
     pid = wintypes.DWORD()
     user32.GetWindowThreadProcessId(window, ctypes.byref(pid))
     handle = kernel32.OpenProcess(QUERY_LIMITED, False, pid.value)
