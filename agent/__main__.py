@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _load_settings(call: Call) -> Settings:
-    """Return the settings. `run`, `login` and `dialog` rename a broken file; others raise."""
+    """Return the settings. `run`, `login` and `dialog` rename a broken file; the others raise."""
     from agent import settings
 
     try:

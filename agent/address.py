@@ -99,8 +99,8 @@ def is_console_url(text: str) -> bool:
 def read_proxy(text: str, *, default_port: int | None = None) -> str:
     """Return a proxy's address as `scheme://[user:password@]host:port`, with the login escaped.
 
-    Without a scheme it is an HTTP proxy, as for curl. The login ends at the last `@`, so that a
-    password may hold an unescaped `@`. Raise BadProxy, which quotes nothing.
+    An address without a scheme is an HTTP proxy, as for curl. The login ends at the last `@`, so
+    that a password may hold an unescaped `@`. Raise BadProxy, which quotes nothing.
     """
     text = text.strip().strip("\"'").strip()
     found = _PROXY.fullmatch(text) if text.isprintable() else None

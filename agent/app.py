@@ -119,7 +119,7 @@ class App:
         *,
         ask_to_log_in: bool = False,
     ) -> None:
-        """Run the client until it quits, with the tray on this thread, the main thread.
+        """Run the client until it quits. The tray runs on this thread, the main thread.
 
         `notices` are shown in one toast. `ask_to_log_in` opens the log-in window when no password
         is stored. Raise ChannelBusy, before any window is made, and Defect.
@@ -184,7 +184,7 @@ class App:
             self._runtime.post(event)
 
     def stop(self) -> None:
-        """End everything that `start` began. Calling it again does nothing."""
+        """End everything that `start` began. A second call does nothing."""
         self._runtime.post(ev.QuitRequested())
         if not self._runtime.join(timeout_s=15):
             log.error("the client's loop does not end")
@@ -206,7 +206,7 @@ class App:
                 call_adapter(adapter.translate, translations)
 
     def refresh(self) -> None:
-        """Show the view again. Called when its settings have changed."""
+        """Show the view again. Called when the settings in it have changed."""
         self._show(self._runtime.view)
 
     @property
@@ -228,7 +228,7 @@ class App:
     def pair(self, server: str, show: Show, ask: Ask) -> Future[Reason | None]:
         """Receive a password by a code, in place of an earlier code, and log in with it.
 
-        The future is that of `log_in`, or has PairingFailed. Cancelling it leaves nothing behind.
+        The future is as for `log_in`, or has PairingFailed. Cancelling it leaves nothing behind.
         """
         work = log_in_by_code(server, self._settings, show, ask=ask, log_in=self.log_in)
         self.end_pairing()
@@ -323,7 +323,7 @@ class App:
             call_adapter(tray.stop)
 
     def _save_identity(self, identity: Identity) -> None:
-        """Save it; notify the user of the first failure, raise each. Runs on another thread."""
+        """Save `identity`; notify the user of the first failure, raise each. On another thread."""
         try:
             self._adapters.save_identity(identity)
         except (OSError, AgentError):

@@ -177,7 +177,7 @@ async def _at_one_address(proxy: str) -> str:
             _, writer = await asyncio.open_connection(
                 parts.hostname, parts.port, happy_eyeballs_delay=NEXT_ADDRESS_S
             )
-    except socket.gaierror as exc:  # `classify` would blame the server
+    except socket.gaierror as exc:  # in `classify`, it means the server's name
         raise OSError(exc.errno, "the name of the proxy is not known") from None
     peer = writer.get_extra_info("peername")
     writer.close()

@@ -1,6 +1,6 @@
 """Find what keeps the client from waiting, step by step until one fails: the command `doctor`.
 
-It changes nothing. It logs in only when no client runs: its login would end the client's login.
+The command changes nothing. It logs in only when no client runs: a login ends an older one.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ _STEPS = {
     Reason.PROXY_LOGIN: Step.NETWORK,
     Reason.CERTIFICATE: Step.CERTIFICATE,
 }
-"""Reasons that tell which step fails, whatever step has met them."""
+"""Reasons that tell which step fails, whichever step was running."""
 
 
 # --- certificates

@@ -45,7 +45,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path`; durable on return. Raise OSError, and then the old file is as it was.
+    """Write `data` to `path`; durable on return. Raise OSError; then the old file is unchanged.
 
     Only one writer of a path may run at a time: it deletes what a killed writer has left.
     """

@@ -75,7 +75,7 @@ class Received:
 
 
 Show = Callable[[Code], None]
-Ask = Callable[[str], "Future[None]"]  # about a user's name; done when the person agrees
+Ask = Callable[[str], "Future[None]"]  # takes a user's name; done when the person agrees
 LogIn = Callable[[str, str, str, str], "Future[Reason | None]"]  # `App.log_in`
 
 

@@ -117,7 +117,7 @@ class Runtime:
         self._numbers = itertools.count(1)
         self._quitting = False
         self._ended = False
-        self._ending = threading.RLock()  # to set `_ended`, and to hand over work before that
+        self._ending = threading.RLock()  # held to set `_ended`, and to hand over work
 
     # --- from any thread
 

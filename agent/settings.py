@@ -168,7 +168,7 @@ def keep_copy(paths: Paths) -> None:
 def set_aside(paths: Paths) -> tuple[Path, bool]:
     """Rename the broken file; return its new path, and whether the copy has taken its place.
 
-    A file that is too large is cut off. Raise OSError, and then the broken file is where it was.
+    A file that is too large is cut off. Raise OSError; then the broken file is where it was.
     """
     file, good = paths.config_file.resolve(), _good_copy(paths)
     aside = file.with_name(f"{file.name}.broken")

@@ -53,13 +53,13 @@ _ACTIONS = {
     "SetGuardAside": (_SET_GUARD_ASIDE, "NOT REMOVE"),
     "EndAll": (_END_ALL, 'REMOVE="ALL" AND NOT UPGRADINGPRODUCTCODE'),
 }
-"""Commands before Windows Installer looks for files in use, and when they run.
+"""Commands that run before Windows Installer looks for files in use, and their conditions.
 
 An update ends each user's client, and that user's guard starts the new one; docs/windows.md says
 why. Without the rights to move the file, Restart Manager asks the client to end.
 """
 _COMMAND_IN_FOLDER, _CONTINUE = 34, 64
-"""Type of a custom action: run a command line; and do not fail when it fails."""
+"""Types of a custom action: run a command line; go on when the command fails."""
 MSI_CORRECTIONS = (
     *(
         f"INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`)"  # noqa: S608 - our own
@@ -133,7 +133,7 @@ def wizard_picture(folder: Path) -> None:
 
 
 def _list_files(onedir: Path, target: Path) -> None:
-    """Write the list of files for NSIS, sorted: its own search follows the order on the disk."""
+    """Write the list of files for NSIS, sorted: NSIS itself follows the order on the disk."""
     lines = []
     for folder in (onedir, *sorted(path for path in onedir.rglob("*") if path.is_dir())):
         name = folder.relative_to(onedir).as_posix().replace("/", "\\")

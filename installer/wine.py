@@ -14,7 +14,7 @@ NOTES = ("it looks like wine32", "multiarch needs to be", 'execute "dpkg', "apt-
 
 @dataclass(frozen=True)
 class Finished:
-    """The result of a Windows program. `code` is -1 for a program killed after its time."""
+    """The result of a Windows program. `code` is -1 if the program was killed at its timeout."""
 
     code: int
     output: str

@@ -42,11 +42,11 @@ class AccountContext:
         self._doubts_clock = False
 
     def doubt_clock(self) -> None:
-        """Count no days until the server sends its time: its certificate does not fit the date."""
+        """Count no days until the server sends its time, because the PC's date is doubtful."""
         self._doubts_clock = self._clock.server_time is None
 
     def set_old_password(self, valid_until: datetime | None, now: Instant) -> None:
-        """Save the end of the old password in use; None: the password is current."""
+        """Save the end of the old password in use, None when the password is current."""
         days = valid_until and days_left(valid_until, self._clock.at(now), self._local)
         self.remember(old_valid_until=valid_until, days_said=days)
 

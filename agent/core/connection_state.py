@@ -152,7 +152,7 @@ class ConnectionState:
         self._end_attempt()
 
     def on_refused(self) -> bool:
-        """End the refused login. Return whether the server allows another login here."""
+        """End the refused login. Return whether the connection allows another login."""
         self._go("another password refused" if self.accepted else "password refused")
         self._refusals += 1
         self._end_attempt()

@@ -109,7 +109,7 @@ class CredentialCache:
 
     @property
     def proposal(self) -> Credentials | None:
-        """Return the pushed password as credentials to try; None until it is stored, or refused."""
+        """Return the pushed password as credentials to try; None if not stored yet, or refused."""
         credentials, pending = self.credentials, self.pending
         if not credentials or not pending or pending.refused:
             return None
@@ -124,7 +124,7 @@ class CredentialCache:
         return credentials.refused if credentials and not credentials.usable() else None
 
     def cache_keys(self, keys: Keys | None) -> None:
-        """Keep the keys of an accepted login when their password may be tried again."""
+        """Keep the keys of an accepted login if their password may be tried again."""
         usable = self.credentials.usable() if self.credentials else []
         self.keys = keys if keys is not None and keys.password in usable else None
 
@@ -182,7 +182,7 @@ class CredentialCache:
             self._request(VaultRequest(effect, push))
 
     def commit_pending(self) -> bool:
-        """Make the pending password the current one. Return whether the vault has to answer."""
+        """Make the pending password the current one. Return whether a write was sent."""
         credentials, pending = self.credentials, self.pending
         if credentials is None or pending is None:
             return False

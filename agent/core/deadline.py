@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from agent.core.events import Instant
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
-"""Every operating system can convert times between them to local time. Others are clipped."""
+"""Every operating system can convert times in this span to local time. Others are clipped."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
 
 
 def days_left(valid_until: datetime, server_now: datetime, local: tzinfo | None = None) -> int:
-    """Return the number of midnights until `valid_until`, in the PC's own zone for None."""
+    """Return the number of midnights until `valid_until`, in `local` or else the PC's own zone."""
     end, now = local_time(valid_until, local), local_time(server_now, local)
     return max(0, (end.date() - now.date()).days)
 

@@ -20,7 +20,7 @@ class WriteReason(Enum):
     COMMIT = "commit"  # to make a proved password the current one, or to repeat a failed write
     TYPED = "typed"  # to store a typed password that the server has accepted
     REFUSED = "refused"  # to mark a password as refused
-    NEW_KEY = "new_key"  # to store a device key of its own on a copied PC
+    NEW_KEY = "new_key"  # to replace the device key on a copied PC
     FORGET_PENDING = "forget_pending"  # to remove a pushed password that the server has refused
 
 

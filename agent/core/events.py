@@ -106,7 +106,7 @@ class ProofReady(Event, frozen=True):
 
 
 class ProofRefused(Event, frozen=True):
-    """A client must not answer the server's challenge."""
+    """The server has sent a challenge that a client must not answer."""
 
     connection: int
     failure: Failure

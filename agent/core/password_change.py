@@ -1,9 +1,9 @@
 """How a new password becomes the stored one: pushed by the server, or typed by the user.
 
 A pushed password is stored as pending first, then proved by a login, then committed: it takes the
-place of the current one. So it survives the end of the program, and the server knows by that login
-that the PC has it. A typed password is proved by a login first and stored then, and nothing else
-changes before it is stored. When the vault's entry is not known, the vault is read first: the
+place of the current one. So the password survives the end of the program, and the login tells the
+server that the PC has it. A typed password is proved by a login first and stored then, and nothing
+else changes before it is stored. When the vault's entry is not known, the vault is read first: the
 entry may hold the key by which the server knows this PC.
 
 One change runs at a time. A user's request waits for a change in progress, and so does a push; of

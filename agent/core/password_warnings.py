@@ -11,8 +11,8 @@ of a warning that the user did not see, once per sign-in.
 The server gets a notice about each warning; a notice that could not be sent waits for the next
 login.
 
-While a password is needed, the notification says that instead, once per sign-in. It counts and is
-tried again by the same rules; the server gets no notice.
+While a password is needed, the notification asks for it instead, once per sign-in. The same rules
+say when that notification counts and is shown again; the server gets no notice.
 """
 
 from __future__ import annotations

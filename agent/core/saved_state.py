@@ -19,7 +19,7 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     days_said: Annotated[int, Meta(ge=0)] | None = None
     """The days left when the server last sent the end of the old password, by its clock."""
     clock_offset_s: Annotated[float, Meta(ge=-1e11, le=1e11)] = 0.0
-    """The server's clock minus the PC's, at the last login."""
+    """The server's clock minus the PC's in seconds, at the last login."""
     console_url: Annotated[str, Meta(max_length=512)] | None = None
     warned_session: Annotated[str, Meta(max_length=256)] = ""
     """The sign-in at which a warning about an old password was seen."""

@@ -45,7 +45,7 @@ _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}  # reasons whose remedy the win
 class ProcessDialogs:
     """The windows, one at a time. Every method may be called on any thread."""
 
-    log_in: Callable[[str, str, str], Future[Reason | None]]  # of server, user and password
+    log_in: Callable[[str, str, str], Future[Reason | None]]  # takes server, user and password
     pair: Pair
     view: Callable[[], View]  # returns the newest snapshot
     on_command: Callable[[Command], None]

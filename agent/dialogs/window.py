@@ -18,7 +18,7 @@ from protocol.text import clean
 POLL_MS = 50  # interval for polling the pipe: Tk cannot be woken safely from another thread
 TOPMOST_MS = 400
 PICTURE_SIZES = (32, 40, 48, 56, 64, 96)  # sides of the pictures in `agent/assets/`, in pixels
-BUTTONS_IN_A_ROW = 3  # more make the window of Japanese texts wider than a screen at 300 %
+BUTTONS_IN_A_ROW = 3  # with more, Japanese texts make the window wider than a screen at 300 %
 TEXT_POINTS = 9  # the size of texts in windows of Windows 10 and 11
 TEXT_WIDTH = 420  # pixels at 96 dpi at which texts over both columns are wrapped
 NARROWEST_SCREEN = (640, 520)  # pixels at 96 dpi that the largest window needs

@@ -1,7 +1,7 @@
 """The guard: a small program that starts the client again when it has died.
 
-The guard reads a pipe; installer/guard/guard.c explains how both use it. While the client runs, it
-holds the pipe's writing end. It writes a goodbye to the pipe before it ends in order.
+The guard reads a pipe (see installer/guard/guard.c). The running client holds the writing end of
+the pipe, and writes a goodbye to it before it ends in order.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ LOCKED_BYTE = 1_000_000  # far behind the content, which all may read
 
 
 def lock(handle: int) -> bool:
-    """Lock the file until it is closed; return whether that was possible."""
+    """Lock the file until it is closed; return whether it could be locked."""
     os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
     try:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)

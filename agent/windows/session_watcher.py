@@ -1,9 +1,9 @@
 """Report when the user comes or leaves, the PC resumes, the network changes or an update begins.
 
 A hidden top-level window receives session and power messages on a thread of its own. That thread
-also keeps the PC from going to sleep: such a request ends with the thread that has made it. Another
-thread waits for changes of the network's addresses, and one for an installer that begins an update.
-Nothing polls.
+also keeps the PC from going to sleep: such a request ends with the thread that has made it. A
+second thread waits for changes of the network's addresses, a third for an installer that begins an
+update. Nothing polls.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class WindowsSignInWatcher:
         power = None
 
         def register(hwnd: int) -> None:
-            """Register for session messages; try again while their service is not up."""
+            """Register for session messages; try again until Windows' service for them runs."""
             if not wtsapi32.WTSRegisterSessionNotification(hwnd, NOTIFY_FOR_THIS_SESSION):
                 log.debug("no session messages yet (error %d)", ctypes.get_last_error())
                 user32.SetTimer(hwnd, RETRY_TIMER, RETRY_MS, None)
