@@ -93,7 +93,7 @@ def test_the_places_of_the_platform(home: Path, monkeypatch: pytest.MonkeyPatch)
     save(paths, {"language": "ja"})
     paths.log_file.write_text("2026-11-23 something\n")
     told: list[str] = []
-    toasts = SimpleNamespace(show=lambda _, __, text, *___: told.append(text))
+    toasts = SimpleNamespace(show=lambda _, texts, *__: told.append(texts[1]))
     app: Any = SimpleNamespace(view=View(State.RETRYING), toasts=toasts)
     actions = MenuActions(app, Settings(), paths, None, fake_adapters())
     actions._save_diagnostics()
