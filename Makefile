@@ -15,7 +15,7 @@ $(STAMP): tests/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $(STAMP)
 
-# Compile the message catalogues, which the programs read.
+# Compile the message catalogues: the programs read only compiled ones.
 catalogues: $(STAMP)
 	@$(BIN)/pybabel --quiet compile --domain agent --directory agent/locale --statistics
 	@$(BIN)/pybabel --quiet compile --domain django --directory server/console/locale --statistics

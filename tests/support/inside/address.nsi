@@ -1,4 +1,4 @@
-; Judges each line of addresses.txt with the setup program's own check, one digit for each.
+; Check each line of addresses.txt with the setup program's code; write one digit for each.
 Unicode true
 Target amd64-unicode
 RequestExecutionLevel user

@@ -1,4 +1,4 @@
-; Reads its own command line as the setup program does, and writes down what it has understood.
+; Read the command line as the setup program does, and write the options to a file.
 Unicode true
 Target amd64-unicode
 RequestExecutionLevel user

@@ -1,5 +1,5 @@
-/* In place of the client: note the time of each start, and say goodbye to the guard: d for a defect,
-   and q, in order, at the start with the number LAST. */
+/* In place of the client: record the time of each start, and report to the guard: d for a defect,
+   or, at start number LAST, q for a normal end. */
 #include <windows.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* As a DLL: write the path that it was loaded from to the file that %PLANTED% names.
-   As a program (-DCONTROL): load the DLL that its argument names, wherever Windows looks for it. */
+/* As a DLL: write its own path to the file %PLANTED%.
+   As a program (-DCONTROL): load the DLL in its argument from wherever Windows finds it. */
 #include <windows.h>
 
 #ifdef CONTROL
