@@ -131,7 +131,7 @@ def encode_line(message: Request) -> bytes:
 
 
 def decode_line(line: bytes) -> Request:
-    """Return the object in `line`. Raise ChannelError, without a quote, if `line` has no object."""
+    """Return the object in `line`. Raise ChannelError, which does not quote `line`, otherwise."""
     try:
         message: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

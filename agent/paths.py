@@ -15,7 +15,7 @@ ASSETS = Path(__file__).resolve().with_name("assets")  # in the frozen program, 
 
 @dataclass(frozen=True)
 class Paths:
-    """The places. The code that writes into a directory creates it, for this user only."""
+    """The client's places. The code that writes into a directory creates it, for this user only."""
 
     config_file: Path
     state_dir: Path

@@ -51,7 +51,7 @@ class ProcessDialogs:
     on_command: Callable[[Command], None]
     translations: NullTranslations
     settings: Settings  # what the first log-in suggests, or fixes
-    start: list[str] | None = None  # the command that starts the client; None: this program's
+    start: list[str] | None = None  # the command that starts the client; None: `program()`
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _open: WindowProcess | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)

@@ -50,4 +50,4 @@ class Appearance:
 
     palette: Palette = LIGHT
     dark: bool = False  # whether the title bar is dark, too
-    text_scale: float = 1.0  # how much larger texts are, on top of the screen's scale
+    text_scale: float = 1.0  # factor for the size of texts, besides the screen's scale

@@ -3,8 +3,8 @@
    How it works. The client starts this program, whose standard input is a pipe that only the client
    writes to. Before it ends, the client writes one letter: q when it ends in order, and then this
    program ends too; u during an update; d after a defect. When the pipe ends without a letter, the
-   client was killed or has crashed. The next client gets the writing end of a new pipe, whose handle is in
-   the environment, and starts no guard of its own.
+   client was killed or has crashed. The next client gets the writing end of a new pipe by a handle
+   in the environment, and starts no guard of its own.
 
    During an update the setup program first moves this program's file away; the client notices it and
    ends. The new file is put in place last; until then, no client is started. Then this program starts

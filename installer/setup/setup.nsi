@@ -338,7 +338,7 @@ Section
   ${GetSize} "$INSTDIR" "/S=0K" $0 $1 $2
   WriteRegDWORD SHCTX "${UNINSTALL_KEY}" "EstimatedSize" $0
 
-  ; With a window, the last page starts the client when its box is ticked.
+  ; With a window, the last page starts the client if the user ticks the box.
   ${If} ${Silent}
     ${If} $WasRunning = 1
     ${OrIf} $Start = 1
