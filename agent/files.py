@@ -36,7 +36,7 @@ def insist(work: Callable[[], T]) -> T:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """Return at most `max_bytes` and one more byte. Raise OSError, also for a pipe."""
+    """Return the content, at most `max_bytes` + 1 bytes. Raise OSError, also for a pipe."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "not a regular file")

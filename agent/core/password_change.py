@@ -105,7 +105,7 @@ class PasswordChange:
             self._waiting_request = TypedPassword(event.request, event.identity, credentials)
 
     def take_request(self) -> TypedPassword | None:
-        """Start the change for the waiting request, if no change runs. Return it, or None."""
+        """If no change runs, start one for the waiting request. Return that request, or None."""
         if self.progress is Progress.NONE and self._waiting_request is not None:
             self.typed, self._waiting_request = self._waiting_request, None
             return self.typed

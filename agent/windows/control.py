@@ -52,7 +52,7 @@ class PipeEnds:
 
     @asynccontextmanager
     async def listen(self, accept: Accept, *, limit: int) -> AsyncIterator[None]:
-        loop: Any = asyncio.get_running_loop()  # Windows' kind, which has pipes
+        loop: Any = asyncio.get_running_loop()  # Windows' event loop, which has pipes
 
         def protocol() -> StreamReaderProtocol:
             return StreamReaderProtocol(StreamReader(limit), accept)
