@@ -26,7 +26,7 @@ def new_key() -> PrivateKey:
 
 
 def describe(key: PrivateKey, *, name: str = "PC-1", version: str = "1.2.3") -> messages.Device:
-    """Return the device of a `hello`."""
+    """Return the device of `key`, as a `hello` has it."""
     raw = bytes(key.public_key)
     return messages.Device(
         id=hashlib.sha256(raw).digest()[:16].hex(),

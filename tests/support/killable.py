@@ -2,7 +2,7 @@
 
 `python -m tests.support.killable NUMBER` counts moments from the start: before each message to the
 server, and before and after each write to the keyring. At moment NUMBER the process is gone, as in
-a power cut. Further arguments are ignored. The product has no such hook: this module wraps it.
+a power cut. Further arguments are ignored. The product has no such hook.
 """
 
 from __future__ import annotations

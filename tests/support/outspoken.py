@@ -1,7 +1,7 @@
 """Run the real client, wrapped so that it prints its messages to its windows.
 
-`python -m tests.support.outspoken` ignores its arguments. The product has no such hook: this module
-wraps it.
+`python -m tests.support.outspoken` ignores its arguments. The product has no such hook; this module
+wraps the client.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class VaultContract:
         assert len(self.stored(vault)) == 3
 
     def test_takes_any_user_name(self, vault: Vault) -> None:
-        """A user name may have any characters. A deleted entry is gone, deleted again or not."""
+        """A user name may have any characters. Deleting an entry twice is no error."""
         for name in ODD_NAMES:
             identity = Identity(server=TANAKA.server, user=name)
             vault.write(identity, record("one"))

@@ -97,7 +97,7 @@ def test_placeholders_and_letters_are_kept(catalogue: Catalog) -> None:
 
 @each_catalogue
 def test_numbers_and_sentences_have_no_blanks_beside_them(catalogue: Catalog) -> None:
-    """No blank beside numbers and after sentences, as in the manual; months are split at blanks."""
+    """Texts have no blank beside numbers or after sentences, except for the list of the months."""
     texts = [text for message in catalogue if message.id for text in translations(message)]
     found = [text for text in texts if STRAY_BLANK.search(text) and "1月 2月" not in text]
     assert found == []

@@ -70,7 +70,7 @@ async def test_everybody_goes_on_after_the_move(source: Installation, postgres: 
             await pc.log_in("tanaka", P1)
             await asyncio.to_thread(browser.log_in, "tanaka", P1)
             await asyncio.to_thread(browser.change_password, P1, P2)
-            await pc.expect(messages.PasswordChanged)  # the PC leaves before it has proven it
+            await pc.expect(messages.PasswordChanged)  # received, but not proven
         with Browser(server.console) as stranger:
             assert not await asyncio.to_thread(stranger.log_in, ADMIN, "wr0ng-Wrong")
         refused = source.run("move-to", postgres.new_database())

@@ -87,7 +87,7 @@ def type_password(browser: Browser) -> str:
 
 
 async def test_killed_server(tmp_path: Path) -> None:
-    """A killed gateway's code ends on each page where its user is; a new code works."""
+    """After a kill of the gateway its codes are refused on each page; a new code works."""
     installation = Installation(tmp_path / "data")
     installation.create()
     installation.add_user("restarted")

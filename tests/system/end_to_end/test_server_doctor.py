@@ -174,7 +174,7 @@ def test_certificates(
 
 
 def test_settings_differ_from_the_proxy(site: Site, tmp_path: Path) -> None:
-    """The proxy's address, and a server that was not restarted after a change, are named."""
+    """The report names a proxy that is not trusted, and says to restart after the change."""
     with site.behind_nginx(tmp_path):
         _, steps = site.examine(TRUSTED_PROXIES="10.9.9.9")
     for part in ("console", "gateway"):
@@ -183,7 +183,7 @@ def test_settings_differ_from_the_proxy(site: Site, tmp_path: Path) -> None:
 
 
 def test_public_url_that_never_answers(site: Site) -> None:
-    """A machine that accepts connections and says nothing does not hold up the report."""
+    """A machine that accepts connections and never answers does not delay the report."""
     with socket.create_server(("127.0.0.1", site.port)):
         _, steps = site.examine()
     assert faults(steps) == {"Certificate"}
@@ -191,7 +191,7 @@ def test_public_url_that_never_answers(site: Site) -> None:
 
 
 def test_nothing_runs_and_much_is_open(tmp_path: Path) -> None:
-    """Without a server, settings, database and files are still examined; strangers are no proxy."""
+    """Without a server, settings, database, files and trusted proxies are still examined."""
     installation = Installation(tmp_path / "data")
     installation.create()
     installation.query("DELETE FROM django_migrations WHERE app = 'console'")
@@ -216,7 +216,7 @@ def test_nothing_runs_and_much_is_open(tmp_path: Path) -> None:
     ],
 )
 def test_odd_database_files(tmp_path: Path, content: bytes | None, said: str) -> None:
-    """Damaged, empty and missing files are told apart, and nothing is made."""
+    """The doctor distinguishes damaged, empty and missing database files, and makes none."""
     installation = Installation(tmp_path)
     if content is not None:
         installation.file.write_bytes(content)
@@ -259,7 +259,7 @@ def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 def test_as_a_stranger(tmp_path: Path) -> None:
-    """A user who may read nothing gets a report, too, and what to do."""
+    """A user without read rights gets a report, too, with the remedy."""
     installation = Installation(tmp_path / "data")
     installation.create()
     (tmp_path / "data").chmod(0o700)

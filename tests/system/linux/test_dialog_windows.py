@@ -182,7 +182,7 @@ WRONG = [
 
 
 def test_what_cannot_be_right_is_said(show: Callable[[msg.Open], Shown]) -> None:
-    """With a wrong field the window stays open, names the mistake, quotes and sends nothing.
+    """A wrong field keeps the window open; the error quotes nothing, and nothing is sent.
 
     A password that begins or ends with a blank gets a hint while the user types it.
     """

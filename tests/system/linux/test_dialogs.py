@@ -126,7 +126,7 @@ def test_window_takes_in_no_more_than_it_shows() -> None:
         for _ in range(2 * MAX_WAITING):
             theirs.write(msg.encode(msg.Front()))
         eventually(pipe._arrived.full)
-        pipe.send(msg.DropCode())  # which no client sends
+        pipe.send(msg.DropCode())  # no client sends this
         taken: list[msg.FromClient | None] = []
 
         def all_taken() -> bool:

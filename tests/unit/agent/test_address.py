@@ -82,7 +82,7 @@ def test_everything_else_is_explained(typed: str, complaint: str) -> None:
 
 
 def test_loopback_is_known_without_asking() -> None:
-    """Loopback is known by name and number only, because what a name resolves to can change."""
+    """Loopback is known by name and number only, because a name's addresses can change."""
     assert all(map(is_loopback, ["localhost", "127.9.9.9", "::1"]))
     assert not any(map(is_loopback, ["", "gw", "localhost.", "127.1", "128.0.0.1", "::2", "[::1]"]))
 

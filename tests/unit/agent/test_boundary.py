@@ -259,7 +259,7 @@ def test_what_fleets_collect_is_marked(
 
 
 def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) -> None:
-    """The notification of unsaved settings goes once they are saved; a new failure shows it."""
+    """Unsaved settings show a notification, which is withdrawn once they are saved."""
     toaster, full = FakeToaster(), [OSError("full"), OSError("full"), None, OSError("full")]
 
     def save(_: Identity) -> None:
@@ -325,7 +325,7 @@ def test_the_first_interactive_start_opens_the_log_in_window(*, interactive: boo
 def test_a_server_moved_by_policy_takes_the_password_along(
     run: Callable[..., Client], gateway: FakeGateway
 ) -> None:
-    """The client logs in at the new address, forgets the old one, and saves the new one."""
+    """After policy moved the server, the client logs in there and saves the new address only."""
     (old, vault), saved = account("ws://127.0.0.1:1/gateway"), list[Identity]()
     new = Identity(server=gateway.address, user=USER)
     enforced = frozenset({"server"})

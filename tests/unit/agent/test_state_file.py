@@ -80,7 +80,7 @@ def test_a_later_versions_fields_are_passed_over(file: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes in folders are Unix's")
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
 def test_what_is_no_file(file: Path, make: str) -> None:
-    """A pipe or folder in place of the file is read as none; a write replaces only the pipe."""
+    """A pipe or folder in place of the file counts as no file; a write replaces only a pipe."""
     file.unlink()
     getattr(os, make)(file)
     store = StateFile(file.parent)

@@ -13,7 +13,7 @@ PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
 def test_the_limits_of_docs_protocol() -> None:
-    """1 to 64 characters for a name, 1 to 1,024 for a password, all printable ASCII."""
+    """Names have 1 to 64 characters, passwords 1 to 1,024, all printable ASCII."""
     for check, most in ((is_name, 64), (is_password, 1024)):
         assert check("a")
         assert check(PRINTABLE[:64])
@@ -25,7 +25,7 @@ def test_the_limits_of_docs_protocol() -> None:
 
 @given(st.text(min_size=1, max_size=64))
 def test_only_printable_ascii_is_taken(text: str) -> None:
-    """A text with any other character is neither a name nor a password."""
+    """Text with a character beyond printable ASCII is neither a name nor a password."""
     right = set(text) <= set(PRINTABLE)
     assert is_name(text) is is_password(text) is right
 

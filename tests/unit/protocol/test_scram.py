@@ -93,7 +93,7 @@ def test_the_worked_example() -> None:
 
 
 def proof_and_signature(keys: Keys, auth: str) -> tuple[str, str]:
-    """Return both in base64 by RFC 5802's formulas alone, with nothing but a hash function."""
+    """Return proof and signature in base64, by RFC 5802's formulas and a hash function."""
     stored_key = hashlib.sha256(keys.client).digest()
     signature = hmac.digest(stored_key, auth.encode(), "sha256")
     proof = bytes(a ^ b for a, b in zip(keys.client, signature, strict=True))
@@ -164,7 +164,7 @@ MALFORMED = [
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        # Too few would make the proof cheap to guess from, too many would stall the PC.
+        # Too few iterations make guesses from the proof cheap; too many stall the PC.
         *((challenge(iterations=count), "unsafe iteration count") for count in COUNTS),
         # A challenge recorded from another login, or characters that RFC 5802 forbids in a nonce
         *((challenge(nonce=nonce), "a challenge for another login") for nonce in OTHERS),

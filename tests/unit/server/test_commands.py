@@ -175,7 +175,7 @@ def test_odd_terminals(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Commands bear a closed output, an output without Japanese, and bytes that are no text."""
+    """Commands cope with a closed output, one without Japanese, and bytes that are no text."""
     account = make_user(display_name="田中").account
     listing = ("users", "list", f"--account={account.name}")
     with pytest.raises(SystemExit, match="2"):

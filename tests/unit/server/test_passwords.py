@@ -159,7 +159,7 @@ def test_forced(user: User, administrator: User, make_device: MakeDevice) -> Non
 
 
 def test_who_may_force(user: User, administrator: User, make_user: MakeUser) -> None:
-    """Only an enabled administrator of the same account; a disabled user changes nothing."""
+    """Only an enabled administrator of the account may force; a disabled user changes nothing."""
     elsewhere = Account.objects.create(name=f"other {user.pk}")
     for by in (
         make_user(),

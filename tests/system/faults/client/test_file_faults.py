@@ -90,7 +90,7 @@ def test_a_power_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rename", [1, 3], ids=["settings", "state"])
 def test_killed_during_a_write(tmp_path: Path, rename: int) -> None:
-    """After SIGKILL the next save works, and leaves no file of the killed one behind."""
+    """After SIGKILL the next save works, and removes the killed one's temporary file."""
     save = with_old_files(tmp_path)
     inject = ["-e", "trace=rename", "-e", f"inject=rename:signal=SIGKILL:when={rename}"]
     strace = ["strace", "-f", "-o", str(tmp_path / "trace"), *inject]

@@ -186,7 +186,7 @@ def test_a_clock_that_jumps(servers: LoopThread, new_pc: Callable[..., Pc], tmp_
         FAKETIME_TIMESTAMP_FILE=str(file),
         FAKETIME_CACHE_DURATION="1",  # without a cache the start is slow
         FAKETIME_DONT_FAKE_MONOTONIC="1",
-        NO_FAKE_STAT="1",  # the same for imports
+        NO_FAKE_STAT="1",  # without this, imports are slow
     )
 
     def jump(days: int) -> None:

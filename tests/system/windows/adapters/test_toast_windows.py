@@ -195,7 +195,7 @@ def test_each_topic_has_its_own_toast(shown: Shown) -> None:
 
 
 def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A toast is tried again until the task bar is there, or it is withdrawn."""
+    """A toast is retried until the task bar is there or the toast is withdrawn."""
     real = win32gui.Shell_NotifyIcon
     refused: list[int] = []
     taken: list[int] = []

@@ -97,7 +97,7 @@ def running() -> Iterator[Running]:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
-    """Return a list of the calls to Shell_NotifyIcon, which are passed on to the real one."""
+    """Return a list that gets each call of Shell_NotifyIcon, which still takes effect."""
     calls: list[tuple[int, Any]] = []
     real = win32.Shell_NotifyIcon
 

@@ -1,4 +1,4 @@
-"""The windows and the icon at the scales of Windows and in its colours, photographed."""
+"""Screenshots of windows and icon, at the scales and in the colours of Windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tray, toast and windows, used by mouse and keyboard, read by a screen reader, photographed."""
+"""Tray, toast and windows, by mouse, keyboard, screen reader, and as screenshots."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ WORDS: dict[str, dict[Language, str]] = {
 
 
 class Wizard:
-    """A person in front of the wizard."""
+    """A user of the wizard."""
 
     def __init__(self, pc: Desktop, language: Language) -> None:
         self._pc, self._language = pc, language

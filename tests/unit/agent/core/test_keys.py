@@ -34,7 +34,7 @@ def kept(world: World) -> Keys | None:
 
 
 def test_a_reconnect_derives_nothing(derived: list[bytes]) -> None:
-    """A reconnect uses the kept keys; each password's are derived once, a pushed one's, too."""
+    """A reconnect uses kept keys; keys are derived once per password, also for a pushed one."""
     world = standby()
     assert derived.count(P1.encode()) >= 1
     for word in (P1, P1, P2, P2):

@@ -87,7 +87,7 @@ def test_nothing_stored_asks_once_per_sign_in() -> None:
 
 
 def test_a_user_who_logged_out_or_never_logged_in_is_not_asked() -> None:
-    """After a logout, later sign-ins do not ask for the password, until the next login."""
+    """After a logout, or before any login, sign-ins do not ask for the password."""
     world = World(identity=None)
     world.restart(session="s1")
     assert world.asked == []

@@ -169,7 +169,7 @@ def test_never_after_the_update(*, push: bool) -> None:
 @pytest.mark.parametrize("kept_for_s", [0.0, 2 * PUSH_S], ids=["at once", "a slow keyring"])
 @pytest.mark.parametrize("works", [True, False], ids=["received", "not received"])
 def test_a_push_that_waits_comes_before_the_warning(kept_for_s: float, *, works: bool) -> None:
-    """A push that waits for the login comes before the warning, which comes only if it fails."""
+    """A push at the login comes first; the warning follows only if the push fails."""
     world = on_old_password()
     world.keep_push(P2 if works else P3, "b" * 32, world.this_device)
     world.hold = {"vault"} if kept_for_s else set()

@@ -277,7 +277,7 @@ class Client(RuleBasedStateMachine):
         if self.world.state is State.STANDBY_OLD_PASSWORD:
             assert view.valid_until is not None
             server_now = self.world.machine.account._clock.at(self.world.now)
-            # Past its end it has no days, until the server or the next login says what holds.
+            # An old password past its end has no days left, until the server says more.
             assert (view.days_left is None) == (server_now >= view.valid_until)
             assert view.days_left is None or view.days_left >= 0
         if self.world.state is State.STANDBY:

@@ -194,7 +194,7 @@ def test_a_session_ends(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = client.cookies["sessionid"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert int(cookie["max-age"]) == sessions.IDLE_S
-    assert end_after("/live/pcs/", 1) == pytest.approx(2, abs=0.05)  # no later end: a poll
+    assert end_after("/live/pcs/", 1) == pytest.approx(2, abs=0.05)  # not extended by a poll
     for hours, left in ((1, 2), (11, 1)):
         end_after("/", hours)
         assert client.cookies["sessionid"]["max-age"] == pytest.approx(left * 3600, abs=60)

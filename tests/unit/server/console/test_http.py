@@ -157,7 +157,7 @@ async def test_addresses_behind_proxies() -> None:
 async def test_only_doctor_sees_how_it_arrives(
     port: int, gateway: Gateway, age_s: int, key: str | None, is_shown: bool
 ) -> None:
-    """Console and gateway show the client's address only to a fresh token of the secret key."""
+    """The client's address is shown only for a recent token signed with the secret key."""
     with pytest.MonkeyPatch.context() as patch:
         then = b62_encode(int(time.time()) - age_s)
         patch.setattr(TimestampSigner, "timestamp", lambda _: then)

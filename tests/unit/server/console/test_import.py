@@ -268,7 +268,7 @@ def test_names_of_other_accounts_are_not_told_without_end(
     [("utf-16", "\t"), ("utf-16-be", "\t"), ("utf-8-sig", ";"), ("cp932", ",")],
 )
 def test_files_as_excel_saves_them(encoding: str, delimiter: str) -> None:
-    """Unicode text, semicolons, tabs, byte order marks, and full-width or half-width headings."""
+    """Excel's forms are read: Unicode text, semicolons, tabs, byte order marks, wide headings."""
     rows = (("ﾕｰｻﾞ名", "ｎａｍｅ", "役 割"), ("sato", "佐藤;, 花子", "一般ユーザ"))
     cells = [[f'"{cell}"' for cell in row] for row in rows]
     text = "\r\n".join(delimiter.join(row) for row in cells)

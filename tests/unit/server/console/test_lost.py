@@ -1,4 +1,4 @@
-"""A lost PC: the steps, each left out or done, and the record."""
+"""A lost PC: its steps, which may be left out, and its record."""
 
 from __future__ import annotations
 

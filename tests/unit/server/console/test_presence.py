@@ -1,4 +1,4 @@
-"""Days left and states of PCs, as the pages count and name them."""
+"""Days left and states of PCs on the pages."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def test_preview(browse: Browse, make_user: MakeUser, make_device: MakeDevice) -
 
 
 def test_a_push_ends_with_the_old_password_of_its_pc(user: User, device: Device) -> None:
-    """A push ends with its PC's old password, even if that is older than the last one."""
+    """A push ends when its PC's old password ends, although a later old one is still valid."""
     clock.move(timedelta(days=20))
     change(user, P3)
     passwords.push_later(user, password=P3, devices=[device])

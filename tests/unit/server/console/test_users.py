@@ -88,7 +88,7 @@ def test_administrators_act_on_each_other(
     monkeypatch: pytest.MonkeyPatch,
     action: str,
 ) -> None:
-    """At the same moment only one of them succeeds, so the account keeps an administrator."""
+    """Of administrators who act on each other at once one succeeds: an administrator stays."""
     other = make_user(role=User.Role.ADMINISTRATOR)
     ready = threading.Barrier(2)
     run_before(monkeypatch, people, "as_administrator", lambda *_: ready.wait(timeout=30))
@@ -172,7 +172,7 @@ def test_old_passwords(
 
 
 def test_audit_filters(client: Client, administrator: User, make_user: MakeUser) -> None:
-    """By name, action and day; a wrong filter shows nothing. A user's page leads to its events."""
+    """The audit trail is filtered by name, action and day; a wrong filter shows no events."""
     user = make_user(username=f"tanaka{secrets.token_hex(4)}")
     other = make_user(username=f"{user.username}2")
     for each, address in ((user, "192.0.2.1"), (other, "192.0.2.2")):
@@ -200,7 +200,7 @@ def test_audit_filters(client: Client, administrator: User, make_user: MakeUser)
 
 
 def test_search_as_people_type(client: Client, make_user: MakeUser) -> None:
-    """Width of letters, kana and blanks, order, case and Unicode form make no difference."""
+    """A search ignores width, kind of kana, blanks, order, case and Unicode form."""
     user = make_user(username=f"Sato.G{secrets.token_hex(4)}", display_name="佐藤 ガク")
     make_user(display_name="佐藤 カク")
     for typed in (

@@ -79,7 +79,7 @@ async def test_what_is_no_upgrade(gateway: Gateway, status: int, request_: str) 
 async def test_upgrade_in_pieces_and_with_what_follows(gateway: Gateway) -> None:
     """An upgrade works however TCP splits its bytes, also together with the first frame."""
     frame = Frame(Opcode.TEXT, HELLO).serialize(mask=True)
-    extension = "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate"  # is not accepted
+    extension = "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate"  # not accepted
     offered = UPGRADE.replace("Host: x", extension)
     for piece in (1, 10_000):
         async with raw(gateway.port) as (reader, writer):

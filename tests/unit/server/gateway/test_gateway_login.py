@@ -44,7 +44,7 @@ async def test_old_passwords_have_each_their_own_end(gateway: Gateway, user: Use
 async def test_wrong_password_three_times(gateway: Gateway, user: User) -> None:
     """The third refusal in a row closes the connection; a welcome resets the count.
 
-    After a refusal, the device still waits by its login before that.
+    After a refusal the device still waits with its last successful login.
     """
     async with Client(gateway.port) as client:
         for word in ("wrong", P2, P1, "wrong", "wrong", P1, "wrong"):

@@ -192,7 +192,7 @@ async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: 
 
 
 async def push_later(user: User, password: str, client: Client) -> PasswordChange:
-    """Push later, as the page does."""
+    """Push a password after its change, as the page does."""
 
     def push_now() -> PasswordChange:
         fresh = User.objects.get(pk=user.pk)
