@@ -1,6 +1,6 @@
 """Run the commands of docs/backup.md, operations.md and commands.md as they are written.
 
-Only folders, addresses and ports are replaced. `tests/system/debian` runs docs/server.md's.
+Only folders, addresses and ports are replaced. `tests/system/debian` has those of docs/server.md.
 """
 
 from __future__ import annotations

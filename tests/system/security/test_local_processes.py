@@ -1,4 +1,4 @@
-"""What other programs can read of the client's processes, and make them load."""
+"""What other programs can read of the client's processes, or make the processes load."""
 
 from __future__ import annotations
 

@@ -355,7 +355,7 @@ def test_pc_is_kept_awake_until_the_logout(
 def test_watcher_returns_when_the_client_has_left(
     run: Callable[..., Client], gateway: FakeGateway, event: Event, farewell: str
 ) -> None:
-    """The watcher returns only after the client has disconnected: Windows may then suspend it."""
+    """The watcher returns once the client has disconnected: then Windows may suspend the client."""
     (settings, vault), watcher = account(gateway.address), FakeSignInWatcher()
     client = run(settings, vault=vault, watcher=watcher)
     client.tray.wait_for(lambda view: view.state is State.STANDBY)

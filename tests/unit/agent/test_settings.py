@@ -189,7 +189,7 @@ def test_a_variable_that_cannot_be_used_is_named(paths: Paths, variable: str, sa
 @on_unix
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
 def test_what_is_no_file_is_named(paths: Paths, make: str) -> None:
-    """A folder or a pipe in place of the file is refused at once."""
+    """A folder or a pipe in place of the settings file is refused at once."""
     paths.config_file.parent.mkdir(parents=True)
     getattr(os, make)(paths.config_file)
     with pytest.raises(SettingsError) as caught:

@@ -216,7 +216,7 @@ def test_a_final_that_is_not_believed() -> None:
 
 @pytest.mark.parametrize("text", ["", "é", "a\nb", "\ud800", "x" * 1025])
 def test_text_that_is_no_name_or_password(text: str) -> None:
-    """Such text raises one error, before keys are derived; no repr shows a password."""
+    """Text that is no name or password raises before keys are derived; no repr has a password."""
     with pytest.raises(UnusableCredentials, match=r"^password has characters"):
         derive_keys(text, salt=SALT, iterations=600_000)
     for user, password in ((USER, text), (text, PASSWORD)):

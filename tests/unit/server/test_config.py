@@ -118,7 +118,7 @@ def test_postgresql() -> None:
 
 
 def test_variables_of_kubernetes() -> None:
-    """What Kubernetes sets for services of this name is ignored; a setting beside it is not."""
+    """Variables that Kubernetes sets for a service of this name are ignored; settings are not."""
     found = {
         "SERVICE_HOST": "10.0.0.1",
         "SERVICE_PORT_HTTP": "8080",

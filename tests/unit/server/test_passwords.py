@@ -190,7 +190,7 @@ def test_first_password_retires_nothing(account: Account) -> None:
 
 @pytest.mark.database("sqlite")
 def test_end_old_passwords(user: User, woken: list[int], make_device: MakeDevice) -> None:
-    """`end_old_passwords` ends all of them now, and pending pushes; a second call ends none."""
+    """`end_old_passwords` ends old passwords and pending pushes now; a second call ends none."""
     device = make_device(user)
     own(user, P2)
     own(user, P3, device)

@@ -57,7 +57,7 @@ def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
         assert exit_code(pc, rf"{folder}\uninstall.exe", "/S", wrong, f"_?={folder}") == 87
     assert traces(pc) == before
 
-    # For all users: it replaces the user's own copy, and keeps its server.
+    # An installation for all users replaces the user's own, and keeps the own one's server.
     assert install(pc, setup, "/ALLUSERS") == 0
     assert not unix_path(pc, folder).exists()
     assert registry(pc, rf"HKCU\{SETTINGS}") == {}

@@ -18,7 +18,7 @@ from agent.core.view import PICTURES, Command, View, picture
 
 
 def test_every_state_has_a_picture() -> None:
-    """Each state has a picture; standby, old password, connecting, offline and action differ."""
+    """Each state has a picture; the two states that need the user have the same one."""
     assert PICTURES.keys() == set(State)
     assert PICTURES[State.STANDBY] == "standby"
     assert PICTURES[State.STANDBY_OLD_PASSWORD] == "old_password"

@@ -69,7 +69,7 @@ def test_from_the_code_to_the_result(
     role: str,
     language: str,
 ) -> None:
-    """Only the PC with the code can open the user's password; the trail says where it went.
+    """Only the PC with the code can open the user's password; the audit trail names that PC.
 
     The words are in the language of the page; the other language is beside them.
     """

@@ -40,7 +40,7 @@ PASSWORDS = {
     ("password", "codes"), [(each, codes) for codes, all_ in PASSWORDS.items() for each in all_]
 )
 def test_rules(password: str, codes: str) -> None:
-    """Each rule at its limits; Unicode digits and letters do not count as kinds."""
+    """Each rule holds at its limits; Unicode digits and letters do not count as kinds."""
     assert broken(password) == set(codes.split())
 
 
