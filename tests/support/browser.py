@@ -36,7 +36,7 @@ class Browser:
         self._browser.close()
 
     def get(self, path: str, **headers: str) -> Any:
-        """Return the response of `requests` to a GET, which follows redirects."""
+        """Return the response of `requests` to a GET, without following redirects."""
         return self._browser.session.get(
             self.console + path, headers=headers, timeout=REQUEST_S, allow_redirects=False
         )

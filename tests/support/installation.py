@@ -142,7 +142,7 @@ class Installation:
     """One installation: settings, a database, and the processes on it."""
 
     def __init__(self, directory: Path, *, database: str = "") -> None:
-        """Write the settings. `database` is that setting; empty: SQLite in `directory`."""
+        """Set `database`, as in the settings; empty: an SQLite file in `directory`."""
         self.directory = directory
         self.database = database
 

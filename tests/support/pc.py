@@ -40,7 +40,7 @@ class Pc(Client):
         user: str = USER,
         **variables: str,
     ) -> None:
-        """Make the profile; `variables` are added to the client's environment."""
+        """Set the home folder and environment, to which `variables` are added."""
         clean = {k: v for k, v in environ.items() if k not in {"DISPLAY", "COCONOWORK_HOME"}}
         super().__init__(home, clean | {"COCONOWORK_LOG_LEVEL": "debug"} | variables)
         self.identity = Identity(server=server, user=user)

@@ -196,7 +196,7 @@ async def throttled_by_address(site: Site, username: str) -> None:
 
 @dataclass
 class Pc:
-    """A client that stays connected through the proxy, and reconnects after `bye`."""
+    """A client behind the proxy that reconnects whenever its connection ends."""
 
     site: Site
     username: str

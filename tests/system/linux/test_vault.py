@@ -128,7 +128,7 @@ def test_a_locked_keyring_is_reported(keyring: PrivateKeyring) -> None:
 
 
 def silent_prompter(keyring: PrivateKeyring) -> BusService:
-    """Replace the desktop's password prompt by a service that never answers. Return it."""
+    """Replace the desktop's password prompt by a service whose user never answers. Return it."""
     answers: dict[str, Answer] = {
         name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
     }

@@ -179,7 +179,7 @@ def test_no_toaster(
 def test_a_defect_of_the_machine_ends_the_client(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A defect ends the client with a log line and an exception; waiting callers get an answer."""
+    """A defect of the machine ends the client, with a critical log line and an exception."""
     client = Client()
     client.start()
     handle = Machine.handle

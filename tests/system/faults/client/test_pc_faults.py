@@ -48,7 +48,7 @@ def fill(disk: Path) -> Path:
 def test_a_full_disk_and_a_read_only_one(
     tmp_path: Path, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """On a full or read-only disk the client works, saves its settings later, and stays alone."""
+    """On a full or read-only disk the client works, saves later, and stays the only client."""
     with small_disk(tmp_path / "pc-0", "512k") as disk:
         pc = new_pc(address)
         pc.paths.config_file.unlink()
@@ -172,7 +172,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 @pytest.mark.skipif(FAKETIME is None, reason="not on this machine: faketime (.ci/packages test)")
 def test_a_clock_that_jumps(servers: LoopThread, new_pc: Callable[..., Pc], tmp_path: Path) -> None:
-    """A clock wrong by ten years changes no login; a refused certificate's text names the clock."""
+    """A wrong clock changes no days left and no login; a refused certificate's text names it."""
     authority = Authority(tmp_path / "authority")
     gateway = FakeGateway(honest({PASSWORD: "old"}, valid_until=at(30)))
     tls = authority.context("localhost", days=(-1, 4000))

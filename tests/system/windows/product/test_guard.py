@@ -54,7 +54,7 @@ def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_pa
 def updated_clients(pc: Desktop) -> Iterator[None]:
     """Start two users' clients. After the update, wait until both and their guards are renewed.
 
-    At the end, wait until the removal has ended them all.
+    The old clients must have ended normally, and their folder `old` must be gone.
     """
     environment = dict(pc.environment)
     for home in HOMES:

@@ -94,7 +94,7 @@ async def test_password_for_a_code(
 async def test_code_ends_with_its_connection(
     showing: tuple[Client, str], user: User, *, is_sealed: bool
 ) -> None:
-    """When the connection ends, the code's row goes, with a password sealed before or just now."""
+    """When the connection ends, the code's row is deleted, also with a password just sealed."""
     client, code = showing
     before = counted("delivered")
     if is_sealed:

@@ -119,7 +119,7 @@ async def test_raised_rounds_keep_who_waits(client: Client, user: User) -> None:
 
 
 async def test_presence(gateway: Gateway, client: Client, user: User) -> None:
-    """The device's row has since when, from where and how it waits; a device waits once."""
+    """A waiting device's row has time, address, name and version; a device waits only once."""
     row = await device_row(client)
     assert row.is_waiting
     assert (row.gateway, row.address, row.os) == ("gateway", "127.0.0.1", "Windows 11")
