@@ -1,4 +1,4 @@
-"""Test what the control channel promises on every platform."""
+"""Tests that the control channel passes on every platform."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class ClientInMemory(Runtime):
     def __init__(
         self, server: str, *, user: str = USER, password: str = PASSWORD, **others: Any
     ) -> None:
-        """`others` replace arguments of a Runtime."""
+        """Store the password in a vault in memory; `others` replace arguments of the Runtime."""
         self.identity = Identity(server=server, user=user)
         self.vault, self.tray = FakeVault(), FakeTray()
         self.saved_state: dict[Identity, SavedState] = {}

@@ -218,7 +218,7 @@ def test_text_of_the_server_is_not_repeated(client: Visitor, log: io.StringIO) -
 
 
 def test_redirects_are_not_followed(client: Visitor, servers: LoopThread) -> None:
-    """A redirect to `ws://` or `wss://` makes no connection there."""
+    """The client does not follow a redirect to `ws://` or `wss://`."""
     elsewhere = FakeGateway()
     servers.host(elsewhere.running())
     for address in (elsewhere.address, elsewhere.address.replace("ws:", "wss:")):

@@ -73,7 +73,7 @@ COMPLAINTS = {
     [(typed, complaint) for complaint, texts in COMPLAINTS.items() for typed in texts],
 )
 def test_everything_else_is_explained(typed: str, complaint: str) -> None:
-    """Other text raises an error in the user's language that never repeats a password."""
+    """Text that is no address raises an error in the user's language, without passwords in it."""
     with pytest.raises(UserError, match=r"^<") as caught:
         normalise_server(typed, lambda text: f"<{text}>")
     assert complaint in caught.value.message

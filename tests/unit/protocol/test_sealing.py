@@ -105,7 +105,7 @@ def test_a_sealed_password_opens() -> None:
     ],
 )
 def test_any_other_box_is_refused(changed: PasswordChanged, error: str) -> None:
-    """Any other box raises an error that says what is wrong and quotes nothing."""
+    """A box that cannot be opened raises an error that says why and quotes nothing."""
     with pytest.raises(SealError, match=rf"^the sealed password {error}$") as caught:
         open_sealed(changed, device_key=KEY)
     assert caught.value.__cause__ is None
