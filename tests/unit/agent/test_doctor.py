@@ -186,7 +186,7 @@ async def test_the_network(
 async def test_a_bad_certificate(
     patient: Patient, trusted: Authority, name: str, days: tuple[int, int], expected: str
 ) -> None:
-    """The text says what is wrong with a certificate, or names its unknown authority."""
+    """The doctor says what is wrong with a certificate, or names its unknown authority."""
     if "trusted" in expected:
         trusted.file.write_text("")
     async with FakeGateway().running(tls=trusted.context(name, days=days)) as server:
@@ -326,7 +326,7 @@ async def test_the_next_of_several_proxies(
 async def test_a_proxy_setting_that_cannot_be_used(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The doctor names the variable, and quotes nothing of its value."""
+    """The doctor names a bad proxy variable, and quotes nothing of its value."""
     monkeypatch.setenv("https_proxy", "http://me:hidden#w/ord?@proxy:99999")
     patient.proxy = "system"
     step, said = await patient.fails(BEHIND)

@@ -53,7 +53,7 @@ def test_environment(environ: dict[str, str], proxy: str | None) -> None:
 
 
 def test_a_bad_variable_is_named() -> None:
-    """The error names the variable, and quotes nothing of its value."""
+    """The error names the bad proxy variable, and quotes nothing of its value."""
     with pytest.raises(BadProxy) as caught:
         found(environ={"HTTPS_PROXY": "http://me:Telltale@proxy:x"})
     assert str(caught.value) == "HTTPS_PROXY"

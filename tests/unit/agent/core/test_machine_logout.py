@@ -48,7 +48,7 @@ def test_logging_out_while_another_user_logs_in() -> None:
 
 
 def test_logging_out_while_another_user_is_being_stored() -> None:
-    """The entry is deleted after its write; the late answer does not answer the next login."""
+    """A logout deletes an entry whose write is under way; the write's late answer is ignored."""
     world = on_old_password("vault")
     first = world.log_in(P1, OTHER)
     out = world.log_out()

@@ -49,5 +49,5 @@ WORDS = [
 
 @pytest.mark.parametrize("words", WORDS)
 def test_words_are_spelled_out(words: type[Enum]) -> None:
-    """Each word equals its member's name, because logs and `status --json` contain it."""
+    """Each enum's value is its member's name, because logs and `status --json` contain it."""
     assert [each.value for each in words] == [each.name.lower() for each in words]

@@ -130,7 +130,7 @@ async def test_code_expires(showing: tuple[Client, str], *, is_deleted: bool) ->
     clock.move(timedelta(seconds=CODE_SECONDS - 20))
     await (await client.socket.ping())
     await asyncio.sleep(5 * pairings.POLL_SECONDS)
-    if is_deleted:  # with its user, for example
+    if is_deleted:  # as when its user is deleted
         await in_thread(lambda: Pairing.objects.filter(code=code).delete())
     else:
         clock.move(timedelta(seconds=20))

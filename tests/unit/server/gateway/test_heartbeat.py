@@ -136,7 +136,7 @@ async def test_ready(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_default_name() -> None:
-    """The default name differs by host and port, or by start; it fits into its column."""
+    """A gateway's default name differs by host and port, or by start, and fits its column."""
     assert heartbeat.default_name(8081).endswith(":8081")
     assert heartbeat.default_name(0) != heartbeat.default_name(0)
     assert len(heartbeat.default_name(65_535)) <= 64
