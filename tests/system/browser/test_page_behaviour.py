@@ -135,7 +135,7 @@ def test_without_a_script(server: Server, new_page: NewPage) -> None:
 
 @pytest.mark.parametrize("scripts", ["on", "off"])
 def test_import_and_save_the_passwords(server: Server, new_page: NewPage, scripts: str) -> None:
-    """The page itself has the file of temporary passwords, which the security policy allows."""
+    """An import's page itself has the file of passwords, which the security policy allows."""
     name = f"imported-{scripts}"
     page = new_page("en", java_script_enabled=scripts == "on")
     log_in(page, EN, ADMINISTRATOR)
@@ -164,7 +164,7 @@ def test_import_and_save_the_passwords(server: Server, new_page: NewPage, script
 
 
 def test_a_new_pc_by_keyboard(server: Server, new_page: NewPage) -> None:
-    """The page shows the PC's words, and its state until the PC has logged in."""
+    """The page of a new PC shows the PC's words, and its state until it has logged in."""
     seed(server.installation, "user owner")
     page = new_page("ja")
     log_in(page, JA, "owner", path="/app/login/")

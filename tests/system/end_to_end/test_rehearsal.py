@@ -31,7 +31,7 @@ def client_says(home: str) -> tuple[str, int | None]:
 
 @pytest.mark.keyring
 def test_days_of_the_old_password() -> None:
-    """The page has a button for each day, also the old password's end, and back."""
+    """The demonstration's page has a button for each day, also the old password's end."""
     # A shell that starts the tests in the background lets them ignore Ctrl-C.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "demo", "--day=29"]
     command += ["--port=0", "--gateway-port=0"]

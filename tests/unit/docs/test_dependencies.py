@@ -45,7 +45,7 @@ def _rows(heading: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("heading", "extra"), SECTIONS.items())
 def test_page_lists_every_direct_dependency(heading: str, extra: str) -> None:
-    """Each table has exactly the packages of its extra, with the licences that they state."""
+    """Each table on the page has exactly its extra's packages, with the licences they state."""
     rows = _rows(heading)
     assert [row[0] for row in rows] == sorted(_declared(extra))
     for name, licence, *rest in rows:

@@ -30,6 +30,6 @@ def row(reason: Reason) -> str:
 
 
 def test_every_reason_is_on_the_page() -> None:
-    """The page has each reason: its word, both texts and the next attempt."""
+    """docs/reliability.md has each reason: its word, both texts and the next attempt."""
     for reason in Reason:
         assert row(reason) in PAGE, row(reason)

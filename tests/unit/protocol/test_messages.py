@@ -138,7 +138,7 @@ def test_every_field_is_checked(
 
 
 def test_an_error_names_the_field() -> None:
-    """The error has the path of the wrong field, for authors of other clients."""
+    """An error of decoding has the wrong field's path, for authors of other clients."""
     hello = {**HELLO, "device": {**DEVICE, "os": None}}
     with pytest.raises(msg.MessageError, match=r"\Amalformed message at \$\.device\.os\Z"):
         msg.decode_from_client(json.dumps(hello).encode())

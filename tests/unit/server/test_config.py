@@ -79,7 +79,7 @@ def test_order(tmp_path: Path) -> None:
     ],
 )
 def test_bad_value(name: str, value: str, allowed: str) -> None:
-    """The error names the variable or file and what is allowed, and does not repeat the value."""
+    """A wrong value's error names variable or file and what is allowed, not the value."""
     with pytest.raises(ConfigError) as caught:
         load({"COCONOWORK_SERVER_" + name: value})
     text = str(caught.value)
@@ -98,7 +98,7 @@ def test_bad_value(name: str, value: str, allowed: str) -> None:
     ],
 )
 def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
-    """The error names the file; a misspelt key is an error, too."""
+    """The error of a bad file names the file; a misspelt key is an error, too."""
     file = tmp_path / "server.toml"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"server\.toml: .*{said}"):

@@ -66,7 +66,7 @@ STRUCTS = (
 
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
 def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
-    """Every message, field and allowed word is on the page."""
+    """Every message, field and allowed word is in docs/protocol.md."""
     info: Any = msgspec.inspect.type_info(struct)
     words = [info.tag] if info.tag else []
     for field in info.fields:
@@ -78,7 +78,7 @@ def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
 
 
 def test_limits_are_as_on_the_page() -> None:
-    """The page states each limit as it is in the code."""
+    """docs/protocol.md states each limit as it is in the code."""
     for text in (
         f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",
         f"path `{messages.PATH}`, subprotocol `{messages.SUBPROTOCOL}`",
@@ -99,6 +99,6 @@ def test_limits_are_as_on_the_page() -> None:
 
 
 def test_every_farewell_is_on_the_page() -> None:
-    """The page has exactly the reasons of a client's close frame."""
+    """docs/protocol.md has exactly the reasons of a client's close frame."""
     table = PAGE.partition("in the reason of its close frame")[2].partition("## ")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == get_args(messages.Farewell)

@@ -80,7 +80,7 @@ def test_limits_of_the_console_are_as_documented() -> None:
 
 
 def test_what_a_load_from_outside_meets_is_as_documented() -> None:
-    """The page states exactly the limits that a load generator meets."""
+    """docs/benchmarks.md states exactly the limits that a load generator meets."""
     page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     meets, limits = page.partition("## Load generators")[2], Config()
     assert f"from the {limits.connections_per_address:,}th client" in meets

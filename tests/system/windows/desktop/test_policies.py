@@ -54,7 +54,7 @@ def test_writes_what_the_client_understands(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", ["ja-JP", "en-US"])
 def test_every_text_is_there(language: str) -> None:
-    """Each text and field that a template names exists."""
+    """Each text and field that a policy template names exists."""
     texts = ET.parse(POLICIES / language / "coconowork-client.adml").getroot()  # noqa: S314
     there = {e.attrib["id"] for e in texts.iter() if "id" in e.attrib}
     refs = {e.attrib["refId"] for e in texts.iter() if "refId" in e.attrib}

@@ -56,7 +56,7 @@ def test_nothing_needs_action(
 
 
 def test_chart_and_lists(client: Client, user: User, make_device: MakeDevice) -> None:
-    """Each bar has the number of PCs on the page that it leads to."""
+    """Each bar of the chart has the number of PCs on the page that the bar leads to."""
     for days in (-1, 0.5, 6, 10, 12, 25, 26, 29):
         make_device(user, name=f"PC-{days}", **old(days))
     make_device(user, name="PC-BLOCKED", blocked_at=clock.now(), **old(2))
