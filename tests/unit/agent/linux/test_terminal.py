@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from gettext import NullTranslations
+from traceback import walk_stack
 
 from agent.core.failure import Reason
 from agent.core.state import State
@@ -64,12 +65,25 @@ def test_ctrl_c_is_quit() -> None:
     """Ctrl+C picks Quit; the loop runs on until the client has left the server and stops it."""
     tray = TerminalTray(Console(io.StringIO()), NullTranslations())
     picked: list[Command] = []
+    main = threading.get_ident()
+
+    def waits() -> bool:
+        stack = [frame.f_code for frame, _ in walk_stack(sys._current_frames()[main])]
+        return stack[0].co_name == "wait" and TerminalTray.run.__code__ in stack
+
+    def press_ctrl_c() -> None:
+        eventually(waits)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def on_command(command: Command) -> None:
+        picked.append(command)
+        threading.Timer(0, tray.stop).start()
+
     # A shell that runs the tests in the background makes them ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    threading.Timer(0.3, tray.stop).start()
-    tray.run(picked.append)
-    tray.run(picked.append)  # returns: `stop` was called before
+    threading.Timer(0, press_ctrl_c).start()
+    tray.run(on_command)
+    tray.run(on_command)  # returns: `stop` was called before
     assert picked == [Command.QUIT]
 
 
