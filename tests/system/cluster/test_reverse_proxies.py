@@ -122,7 +122,7 @@ class Site:
         with self.browser() as browser:
             assert browser.log_in(username, current)
             assert browser.get("/password/").request.headers["Cookie"].count("__Host-")
-            browser.change_password(current, new)
+            assert "The password was changed" in browser.change_password(current, new).text
 
     def upgrade(self, number: int, program: Sequence[str]) -> None:
         """Replace a node by the new version, on the same ports, with the steps of the page."""
@@ -240,9 +240,21 @@ async def upgraded(site: Site, program: str, next_version: list[str]) -> None:
         await asyncio.to_thread(site.installation.add_user, pc.username)
     pages: set[str] = set()
     tasks = [asyncio.create_task(work) for work in (site.load_pages(pages), *map(Pc.run, pcs))]
-    await asyncio.to_thread(eventually, lambda: all(pc.logins for pc in pcs))
+    deliveries = (
+        " FROM console_user u JOIN console_device d ON d.user_id = u.id"
+        " LEFT JOIN console_pendingchange p ON p.device_id = d.id WHERE u.username LIKE %s"
+    )
+
+    def all_wait() -> bool:
+        """Return whether the PCs wait. A PC that does not wait gets no push."""
+        waiting = "SELECT DISTINCT d.id" + deliveries + " AND d.waiting_since IS NOT NULL"
+        return len(site.installation.query(waiting, f"{program}-%")) == len(pcs)
+
+    await asyncio.to_thread(eventually, all_wait)
     for number in range(len(site.nodes)):
         await asyncio.to_thread(site.upgrade, number, next_version)
+        # Caddy tries a node that is away for some seconds before it takes the other.
+        await asyncio.to_thread(eventually, all_wait)
         for pc in pcs:
             new = f"Wk{number}-qTz+x"
             await asyncio.to_thread(site.change, pc.username, pc.password, new)
@@ -252,10 +264,6 @@ async def upgraded(site: Site, program: str, next_version: list[str]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert (pages, [pc.refused for pc in pcs]) == ({"200"}, [[], []])
     assert all(pc.logins > 1 for pc in pcs)
-    outcomes = site.installation.query(
-        "SELECT p.outcome FROM console_pendingchange p JOIN console_device d ON d.id = p.device_id"
-        " JOIN console_user u ON u.id = d.user_id WHERE u.username LIKE %s",
-        f"{program}-%",
-    )
+    outcomes = site.installation.query("SELECT p.outcome" + deliveries, f"{program}-%")
     assert outcomes == [("applied",)] * 4
     assert site.installation.query("SELECT count(*) FROM console_ofnext") == [(0,)]
