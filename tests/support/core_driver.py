@@ -202,6 +202,7 @@ class World:
             self._count()
             self.performed.append(effect)
             self._perform(effect)
+        promises.retries(self)
         return effects
 
     def tell(self, event: Event) -> list[Effect]:

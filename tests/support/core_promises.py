@@ -9,7 +9,8 @@ from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
 from agent.core.effects import Effect
-from agent.core.events import Event
+from agent.core.events import Event, Timer
+from agent.core.state import State
 from protocol import messages as msg
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def hold(world: World, event: Event, effects: list[Effect]) -> None:
             known = {before.password} if before else set()
             known |= {word for user, word in world.proven if user == effect.identity.user}
             assert effect.credentials.password in known, "stored without proof"
+
+
+def retries(world: World) -> None:
+    """Assert that a time for the next try is set while the client retries, and only then."""
+    assert (Timer.RETRY in world.timers) == (world.machine.state is State.RETRYING)
 
 
 def works(world: World, identity: Identity, record: Credentials | None) -> bool:

@@ -82,6 +82,7 @@ def test_nothing_stored_asks_once_per_sign_in() -> None:
     world.come("s1", SignInKind.UNLOCK)
     assert world.asked == [None]
     world.come("s2")
+    assert world.asked == [None, None]
     world.restart(session="s2")
     assert world.asked == [None, None]
 
