@@ -54,7 +54,9 @@ def spare_imports() -> None:
 
     websockets and keyring import them, with HTTP and the parser of e-mails, and never use them.
     """
-    for name in ("importlib.metadata", "importlib_metadata", "urllib.request"):
+    # keyring takes this module where the standard library's is too old, and only there it exists.
+    backport = ["importlib_metadata"] if sys.version_info < (3, 12) else []
+    for name in ["importlib.metadata", *backport, "urllib.request"]:
         if name not in sys.modules:
             place = sys.modules[name] = _at_first_use(name)
             package, _, child = name.rpartition(".")
