@@ -15,6 +15,7 @@ from server.config import Config, StartError
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, Cluster, Installation, Server
+from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 
 SECRET = "s3cret-of-the-database"
@@ -119,9 +120,14 @@ def test_metrics_of_a_console(odd: Server) -> None:
     with Browser(odd.console) as browser:
         assert browser.get("/login/").status_code == 200
         assert browser.get("/missing/").status_code == 404
-    seen = figures(odd)
-    name = "coconowork_console_request_seconds_count"
-    assert seen[f'{name}{{status="2xx"}}'] == seen[f'{name}{{status="4xx"}}'] == 1
+    counts = [f'coconowork_console_request_seconds_count{{status="{each}xx"}}' for each in (2, 4)]
+
+    def counted() -> dict[str, float] | None:
+        found = figures(odd)
+        return found if set(counts) <= found.keys() else None
+
+    seen = eventually(counted)  # a request is counted after its answer
+    assert [seen[each] for each in counts] == [1, 1]
     assert seen["coconowork_console_requests"] == 0
     assert seen['coconowork_hashing{whose="people"}'] == 0
     states = [
