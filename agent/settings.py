@@ -261,7 +261,7 @@ class _Reader:
                 self._add(name, text, name, known)
 
     def add_file(self, paths: Paths) -> None:
-        known = dict(zip(_CHECKS, _CHECKS, strict=True))
+        known = {key: key for key in _CHECKS}  # the file uses the names of Settings
         own = {
             key: self._add(key, value, f"{paths.config_file}: {clean(key, 80)}", known)
             for key, value in _read(paths, self._translate)[1].items()
