@@ -114,7 +114,7 @@ def test_the_first_login() -> None:
 
 
 @pytest.mark.parametrize(("identity", "password"), [(HOME, P2), (OTHER, P1)])
-@pytest.mark.parametrize("brought", [None, new_device_key()])
+@pytest.mark.parametrize("brought", [None, new_device_key()], ids=["own key", "brought key"])
 def test_a_user_takes_over(identity: Identity, password: str, brought: str | None) -> None:
     """Nothing of the former user stays; the device key is new, or comes from a pairing.
 

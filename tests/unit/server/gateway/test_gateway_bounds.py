@@ -9,6 +9,7 @@ from contextlib import suppress
 from ipaddress import ip_network
 
 import pytest
+from nacl.public import PrivateKey
 
 from protocol import messages
 from protocol.messages import MAX_MESSAGE_BYTES, MessageError
@@ -18,7 +19,7 @@ from protocol.versions import is_older
 from server.addresses import client_address
 from server.gateway import handshake
 from server.gateway.connection import SLICE_BYTES
-from tests.support.gateway_client import UPGRADE, describe, new_key
+from tests.support.gateway_client import UPGRADE, describe
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
@@ -97,7 +98,7 @@ def frames(pings: bytes) -> None:
         *((message, text) for text in MESSAGES),
         *((client_first, first) for first in FIRSTS),
         (forwarded_for, "10.0.0.2," * 900),
-        (device, describe(new_key())),
+        (device, describe(PrivateKey(bytes(32)))),
         (frames, (b"\x89\x80abcd" * SLICE_BYTES)[:SLICE_BYTES]),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)[:24]),

@@ -104,6 +104,7 @@ async def test_malformed_proof(gateway: Gateway, user: User, sent: str, *, is_gu
         # A PC without a name gets one for pages and events.
         *((nothing, f"PC {OWN.id[:8]}") for nothing in ("", " \n", "\u202e\u200b")),
     ],
+    ids=["long", "escape", "empty", "blank", "invisible"],
 )
 def test_text_of_the_peer_is_cleaned(sent: str, kept: str) -> None:
     """Control and direction characters in a PC's name reach no page and no log."""
